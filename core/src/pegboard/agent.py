@@ -1,0 +1,187 @@
+"""The agent registry: which agents there are, what they can do, and whether what they need is there.
+
+Several versions of one agent may be registered. How an agent runs is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from pegboard.errors import (
+    AgentCollisionError,
+    AgentConflictError,
+    AgentError,
+    AgentNotFoundError,
+    AgentRequiresError,
+)
+from pegboard.lazy import LazyModule
+from pegboard.types import Agent, AgentDependency
+
+if TYPE_CHECKING:
+    import difflib
+
+    from packaging import specifiers, version
+else:
+    difflib = LazyModule("difflib")
+    specifiers = LazyModule("packaging.specifiers")  # dear, and most agents have no dependencies
+    version = LazyModule("packaging.version")
+
+
+class AgentRegistry:
+    """Agents by name and version, with an index of their capabilities."""
+
+    def __init__(self) -> None:
+        self._agents: dict[str, dict[str, Agent]] = defaultdict(dict)
+        self._owners: dict[tuple[str, str], str | None] = {}
+        self._capabilities: dict[str, list[Agent]] = defaultdict(list)
+
+    def add(self, agent: Agent, *, owner: str | None = None) -> None:
+        """Register an agent; `owner` is the plugin that provides it.
+
+        Raises:
+            AgentError: its name, version or a range in it cannot be read.
+            AgentCollisionError: another agent has this name and version.
+        """
+        _check(agent)
+        key = (agent.name, agent.version)
+        known = self._agents[agent.name].get(agent.version)
+        if known is not None and known is not agent:
+            raise AgentCollisionError(
+                f"agent `{agent.name}` {agent.version} is claimed by {_whose(owner)} and by {_whose(self._owners[key])}"
+            )
+        self._agents[agent.name][agent.version] = agent
+        self._owners[key] = owner
+        for capability in agent.config.capabilities:
+            if agent not in self._capabilities[capability]:
+                self._capabilities[capability].append(agent)
+
+    def remove(self, agent: Agent) -> None:
+        """Forget an agent; unknown ones are ignored."""
+        if self._agents.get(agent.name, {}).pop(agent.version, None) is None:
+            return
+        self._owners.pop((agent.name, agent.version), None)
+        for agents in self._capabilities.values():
+            if agent in agents:
+                agents.remove(agent)
+        if not self._agents[agent.name]:
+            del self._agents[agent.name]
+
+    def get(self, name: str, range: str = "") -> Agent:
+        """The newest version of an agent within a range.
+
+        Raises:
+            AgentNotFoundError: there is none; the message names near names or the versions that there are.
+        """
+        versions = self._agents.get(name)
+        if not versions:
+            near = difflib.get_close_matches(name, self._agents, 3)
+            also = f"; near names: {', '.join(f'`{n}`' for n in near)}" if near else ""
+            raise AgentNotFoundError(f"no agent `{name}`{also}")
+        if len(versions) == 1 and not range:
+            return next(iter(versions.values()))
+        fitting = [v for v in versions if not range or specifiers.SpecifierSet(range).contains(v, prereleases=True)]
+        if not fitting:
+            raise AgentNotFoundError(f"no version of agent `{name}` is in `{range}`; there is {', '.join(versions)}")
+        return versions[max(fitting, key=version.Version)]
+
+    def owner(self, agent: Agent) -> str | None:
+        """The plugin that provides an agent; `None` for one of the host program."""
+        return self._owners.get((agent.name, agent.version))
+
+    def with_capability(self, capability: str) -> Sequence[Agent]:
+        """The agents that have a capability, in order of registration."""
+        return tuple(self._capabilities.get(capability, ()))
+
+    def resolve(self, agent: Agent) -> Sequence[Agent]:
+        """The agent and everything that it needs, dependencies first.
+
+        Raises:
+            AgentRequiresError: something required is missing or out of range, or the dependencies form a cycle.
+            AgentConflictError: two of them exclude each other; the message names both sides.
+        """
+        wanted: dict[str, list[tuple[Agent, AgentDependency]]] = defaultdict(list)
+        graph: dict[str, set[str]] = {}
+        chosen: dict[str, Agent] = {agent.name: agent}
+        queue = [agent]
+        while queue:
+            current = queue.pop()
+            graph.setdefault(current.name, set())
+            for dependency in current.config.dependencies:
+                wanted[dependency.name].append((current, dependency))
+                found = self._choose(dependency.name, wanted[dependency.name])
+                if found is None:
+                    continue
+                graph[current.name].add(found.name)
+                if chosen.get(found.name) is not found:
+                    chosen[found.name] = found
+                    queue.append(found)
+        self._check_conflicts(chosen)
+        return [chosen[name] for name in _sorted(graph)]
+
+    def _choose(self, name: str, asking: Sequence[tuple[Agent, AgentDependency]]) -> Agent | None:
+        ranges = [dependency.version for _, dependency in asking if dependency.version]
+        try:
+            return self.get(name, ",".join(ranges))
+        except AgentNotFoundError as exc:
+            who, dependency = asking[-1]
+            if not dependency.required:
+                return None
+            if len(ranges) > 1 and name in self._agents:
+                sides = " but ".join(
+                    f"`{a.name}` {a.version} needs `{name}` {d.version}" for a, d in asking if d.version
+                )
+                raise AgentConflictError(f"{sides}; no version fits both", hint="peg agents list") from exc
+            raise AgentRequiresError(
+                f"agent `{who.name}` needs `{name}` {dependency.version or '(any version)'}: {exc.message}",
+                hint="peg agents list",
+            ) from exc
+
+    def _check_conflicts(self, chosen: dict[str, Agent]) -> None:
+        for agent in chosen.values():
+            for conflict in agent.config.conflicts:
+                other = chosen.get(conflict.name)
+                if other is not None and specifiers.SpecifierSet(conflict.version).contains(other.version):
+                    raise AgentConflictError(
+                        f"agent `{agent.name}` {agent.version} excludes `{other.name}` {conflict.version}, "
+                        f"and `{other.name}` {other.version} is needed too",
+                        hint="peg agents list",
+                    )
+
+    def __iter__(self) -> Iterator[Agent]:
+        for versions in self._agents.values():
+            yield from versions.values()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._agents
+
+    def __len__(self) -> int:
+        return sum(map(len, self._agents.values()))
+
+
+def _check(agent: Agent) -> None:
+    config = agent.config
+    if not config.name or not isinstance(config.name, str):
+        raise AgentError("an agent needs a name", hint="peg help agent.invalid")
+    if config.version == "0" and not config.dependencies and not config.conflicts:
+        return
+    try:
+        version.Version(config.version)
+        for other in (*config.dependencies, *config.conflicts):
+            specifiers.SpecifierSet(other.version)
+    except ValueError as exc:
+        raise AgentError(f"agent `{config.name}`: {exc}", hint="peg help agent.invalid") from exc
+
+
+def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as exc:
+        path = " -> ".join(f"`{name}`" for name in reversed(exc.args[1]))
+        raise AgentRequiresError(f"agents need one another in a circle: {path}", hint="peg agents list") from exc
+
+
+def _whose(owner: str | None) -> str:
+    return f"plugin `{owner}`" if owner else "the host program"

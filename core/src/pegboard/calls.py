@@ -1,0 +1,524 @@
+"""The tool calls of one turn, and what stands between a call and its effect.
+
+In order: step, `tool_call` layers, and inside them schema check, `label`, `authorize`, approval, budget, locks, audit,
+intent, execution, offload. The gates are innermost, so nothing can change a call after it was approved. Whatever goes
+wrong becomes a result that the model sees; only cancellation, a missing approval and an unknown effect end the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pegboard.budget import Reservation
+from pegboard.errors import (
+    ApprovalNeededError,
+    BudgetExceededError,
+    ToolArgumentsError,
+    ToolUnsafeUnknownError,
+)
+from pegboard.history import estimate_tokens
+from pegboard.interfaces import HostContext, ToolContext
+from pegboard.journal import Step
+from pegboard.lazy import LazyModule
+from pegboard.locks import ResourceLocks
+from pegboard.run import BoundTool, Run
+from pegboard.tools import FunctionTool, check_arguments, execute, tool
+from pegboard.types import (
+    Action,
+    Allow,
+    ApprovalRequest,
+    Ask,
+    AuditRecord,
+    BudgetRequest,
+    Deny,
+    Label,
+    Origin,
+    Part,
+    Settlement,
+    StreamEvent,
+    Text,
+    Tier,
+    ToolCall,
+    ToolResult,
+    Verdict,
+    tool_result,
+)
+
+if TYPE_CHECKING:
+    import difflib
+    import hashlib
+else:
+    difflib = LazyModule("difflib")
+    hashlib = LazyModule("hashlib")
+
+WARN_REPEATS, BLOCK_REPEATS, FINAL_REPEATS = 3, 5, 7
+HEAD_CHARACTERS, TAIL_CHARACTERS = 3000, 1500
+TIERS: tuple[Tier, ...] = ("core", "toolchain", "toolbelt")
+_FREE: frozenset[str] = frozenset()
+
+
+class CallContext:
+    """The `ToolContext` of one call."""
+
+    __slots__ = ("_step", "attempt", "call", "host", "run")
+
+    def __init__(self, run: Run, call: ToolCall, step: Step, host: HostContext | None) -> None:
+        self.run = run
+        self.call = call
+        self.attempt = step.attempt
+        self.host = host
+        self._step = step
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt of this call; new after a fork."""
+        return f"{self.run.run}/{self._step.id}/{self.call.id}"
+
+    def progress(self, message: str, share: float | None = None) -> None:
+        """Tell whoever streams how far the call is."""
+        if self.run.sink is not None:
+            self.run.sink.put(StreamEvent("tool_result", message, run=self.run.run, data={"progress": share}))
+
+
+async def perform_all(run: Run, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+    """Execute the calls of a turn; results in the order of the calls, one for each, also when the run is cancelled."""
+    pending = [_Pending(run, call) for call in calls]  # steps are opened in call order, before any is awaited
+    try:
+        if len(pending) == 1 or all(item.is_cheap for item in pending):
+            for item in pending:
+                await item.perform()
+        else:
+            await _in_parallel(run, pending)
+    finally:
+        results = [item.settled() for item in pending]
+        run.tool_results(results)
+    for item in pending:
+        if item.fatal is not None:
+            raise item.fatal
+    return results
+
+
+async def _in_parallel(run: Run, pending: Sequence[_Pending]) -> None:
+    cap = asyncio.Semaphore(min(run.config.parallel_tool_calls, run.services.bounds.parallel_tool_calls))
+
+    async def one(item: _Pending) -> None:
+        async with cap:
+            await item.perform()
+
+    tasks = [asyncio.create_task(one(item)) for item in pending]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
+class _Pending:
+    """One call of a turn from its step to its result."""
+
+    __slots__ = ("bound", "call", "fatal", "result", "run", "step")
+
+    def __init__(self, run: Run, call: ToolCall) -> None:
+        self.run = run
+        self.call = call
+        self.bound = find(run, call.name)
+        name = self.bound.tool.name if self.bound else call.name
+        effect = self.bound.tool.effect if self.bound else "pure"
+        self.step = run.journal.open(f"tool.call:{name}", (call.name, call.arguments, call.raw_arguments), effect)
+        self.result: ToolResult | None = None
+        self.fatal: BaseException | None = None
+        """What ends the run, after every call of the turn has its result."""
+
+    @property
+    def is_cheap(self) -> bool:
+        """Whether a task of its own would cost more than the call."""
+        return self.bound is None or (isinstance(self.bound.tool, FunctionTool) and self.bound.tool.inline)
+
+    async def perform(self) -> None:
+        """Read the result back, or make it."""
+        run, step = self.run, self.step
+        if step.recorded is not None and step.recorded.state == "done":
+            self.result = run.journal.result(step)
+            return
+        run.replaying = False
+        run.journal.start(step, name=self.call.name, call_id=self.call.id)
+        try:
+            layer = run.hooks.tool_call
+            if layer is None:
+                result = await self._body(run, self.call)
+            else:
+                result = await layer(run, self.call, self._body)
+            self.result = result if result.call_id == self.call.id else _answer(result, self.call)
+            run.journal.finish(step, self.result, name=self.call.name, status=self.result.status)
+            await run.journal.flush()
+        except (ApprovalNeededError, ToolUnsafeUnknownError, BudgetExceededError) as exc:
+            status: Any = {"approval.needed": "denied", "tool.unsafe_unknown": "unknown"}.get(exc.code, "error")
+            self.result = tool_result(self.call.id, exc.message, status=status, code=exc.code)
+            self.fatal = exc
+            run.journal.fail(step, exc)
+        except BaseException as exc:
+            run.journal.fail(step, exc)
+            raise
+
+    def settled(self) -> ToolResult:
+        """The result; a call that was interrupted has one with status `cancelled`."""
+        if self.result is None:
+            self.result = tool_result(self.call.id, "the call was interrupted", status="cancelled", code="cancelled")
+        return self.result
+
+    async def _body(self, _: Any, call: ToolCall) -> ToolResult:
+        run = self.run
+        bound = self.bound if call.name == self.call.name else find(run, call.name)
+        if bound is not None and getattr(bound.tool, "polling", False):
+            return await self._checked(call, bound)
+        return repeated(run, call) or count_repeat(run, call, await self._checked(call, bound))
+
+    async def _checked(self, call: ToolCall, bound: BoundTool | None) -> ToolResult:
+        if bound is None:
+            return _not_found(self.run, call)
+        try:
+            args = check_arguments(bound.tool, call)
+        except ToolArgumentsError as exc:
+            return tool_result(call.id, exc.message, status="error", code=exc.code)
+        return await _guarded(self.run, call, bound, args, self.step)
+
+
+async def _guarded(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str, Any], step: Step) -> ToolResult:
+    """Gates, budget and locks around the execution."""
+    if _is_above(run, bound):
+        denied = await judge_tier(run, bound.tier)
+        if denied is not None:
+            run.tier_wanted = None
+            return tool_result(call.id, f"denied: {denied}", status="denied", code="approval.denied")
+    action = await _action(run, call, bound)
+    # What the host program gave is allowed, so without a policy there is nothing to ask.
+    if bound.owner is not None or run.hooks.authorize is not None:
+        denied = await judge(run, action, call.id)
+        if denied is not None:
+            return tool_result(call.id, f"denied: {denied}", status="denied", code="approval.denied")
+    request = BudgetRequest(run=run.run, kind="tool", resource=bound.tool.name, principal=run.principal)
+    await reserve(run, request, {"tool_calls": 1.0})
+    try:
+        keys = bound.tool.resources(args)
+        if keys == _FREE:
+            return await _audited(run, action, call, bound, args, step)
+        async with _locks(run).hold(keys, run):
+            return await _audited(run, action, call, bound, args, step)
+    finally:
+        await settle(run, request)
+
+
+async def _action(run: Run, call: ToolCall, bound: BoundTool) -> Action:
+    return Action(
+        verb="tool.call",
+        resource=bound.tool.name,
+        arguments=call.arguments,
+        effect=bound.tool.effect,
+        permissions=bound.tool.permissions,
+        labels=await _labels(run, Origin(kind="model"), call.arguments),
+        owner=bound.owner,
+    )
+
+
+async def _audited(
+    run: Run, action: Action, call: ToolCall, bound: BoundTool, args: Mapping[str, Any], step: Step
+) -> ToolResult:
+    if run.hooks.audit is None or action.effect == "pure":
+        return await _executed(run, call, bound, args, step)
+    record = AuditRecord(stage="intent", run=run.run, action=action, principal=run.principal, decision="allow")
+    if not await _audit(run, record):
+        return tool_result(call.id, "denied: the audit trail did not accept it", status="denied", code="audit.refused")
+    result = await _executed(run, call, bound, args, step)
+    await _audit(run, msgspec.structs.replace(record, stage="outcome", outcome=result.status))
+    return result
+
+
+async def _executed(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str, Any], step: Step) -> ToolResult:
+    context = CallContext(run, call, step, bound.host)
+    if bound.tool.effect == "unsafe":
+        found = await _reconciled(bound, args, context, step)
+        if found is not None:
+            return found
+        await run.journal.intend(step, context.idempotency_key)
+    result = await execute(bound.tool, args, call, context)
+    result = await offloaded(run, result)
+    if run.hooks.label is not None:
+        await _labels(run, Origin(kind="tool", name=bound.tool.name), result.text)
+    return result
+
+
+async def _reconciled(bound: BoundTool, args: Mapping[str, Any], ctx: CallContext, step: Step) -> ToolResult | None:
+    """What came of an unsafe call that an earlier life of the run began and did not see the end of."""
+    if step.recorded is None:
+        return None
+    ask = getattr(bound.tool, "reconcile", None)
+    outcome = await ask(ctx.idempotency_key, args) if ask is not None else "unknown"
+    if isinstance(outcome, ToolResult):
+        return outcome
+    if outcome == "not_done":
+        return None
+    raise ToolUnsafeUnknownError(
+        f"it is not known whether step `{step.id}` took effect before the run was interrupted; it is not repeated",
+        hint="peg help tool.unsafe_unknown",
+    )
+
+
+# --- gates -------------------------------------------------------------------------------------------------------
+
+
+async def judge(run: Run, action: Action, call_id: str) -> str | None:
+    """The reason why an effect is denied, or `None` when it may happen.
+
+    Raises:
+        ApprovalNeededError: a person would have to say, and nobody can be asked.
+    """
+    gate = run.hooks.authorize
+    verdict: Verdict | None = None
+    prompts: tuple[str, ...] = ()
+    if gate is not None:
+        verdicts = await gate(run, action)
+        verdict = verdicts.verdict
+        prompts = tuple(v.prompt for _, v in verdicts.opinions if isinstance(v, Ask) and v.prompt)
+    if verdict is None:
+        verdict = by_default(action)
+    if isinstance(verdict, Allow):
+        return None
+    if isinstance(verdict, Deny):
+        return verdict.reason or "a policy forbids it"
+    return await _approved(run, action, call_id, prompts or (verdict.prompt,))
+
+
+async def judge_tier(run: Run, tier: Tier) -> str | None:
+    """The reason why a higher tier of tools is denied, or `None`; a tier that was granted is not asked for again."""
+    if run.tier_granted == tier:
+        return None
+    denied = await judge(run, Action(verb="tier.raise", resource=tier, effect="pure"), f"{run.run}/{tier}")
+    run.tier_granted = tier if denied is None else None
+    return denied
+
+
+def by_default(action: Action) -> Verdict:
+    """What holds without a policy: what the host program gave in code is allowed, since who wrote it decided."""
+    if action.owner is None or action.effect == "pure":
+        return Allow()
+    if action.effect == "idempotent" and _inside_workspace(action):
+        return Allow()
+    return Ask(f"`{action.resource}` of plugin `{action.owner}` has effect `{action.effect}`")
+
+
+def _inside_workspace(action: Action) -> bool:
+    granted = action.permissions
+    return set(granted.get("fs_write", ())) <= {"workspace"} and not granted.get("net") and not granted.get("exec")
+
+
+async def _approved(run: Run, action: Action, call_id: str, prompts: tuple[str, ...]) -> str | None:
+    canonical = msgspec.json.encode([action.verb, action.resource, action.arguments], order="sorted")
+    digest = hashlib.sha256(canonical).hexdigest()[:16]
+    request = ApprovalRequest(
+        id=f"{call_id}:{digest}", action=msgspec.structs.replace(action, digest=digest), prompts=prompts
+    )
+    step = run.journal.open(f"approval:{call_id}", request.id)
+    if step.recorded is not None:
+        return run.journal.result(step)["reason"] if not run.journal.result(step)["granted"] else None
+    run.emit("approval.requested", {"id": request.id, "resource": action.resource, "prompts": list(prompts)})
+    answer = await run.hooks.request_approval(run, request) if run.hooks.request_approval is not None else None
+    if answer is None:
+        raise ApprovalNeededError(
+            f"`{action.resource}` needs approval and nobody can be asked: {'; '.join(prompts)}",
+            hint="peg help approval.needed",
+        )
+    granted = answer.granted and answer.id == request.id
+    refusal = "the answer was for another call" if answer.granted else f"{answer.by or 'a person'} said no"
+    reason = answer.reason or refusal
+    run.emit("approval.decided", {"id": request.id, "granted": granted, "by": answer.by, "scope": answer.scope})
+    run.journal.start(step)
+    run.journal.finish(step, {"granted": granted, "reason": reason})
+    await run.journal.flush(barrier=True)
+    return None if granted else reason
+
+
+async def reserve(run: Run, request: BudgetRequest, amounts: Mapping[Any, float]) -> Reservation | None:
+    """Reserve in the budget tree and ask `reserve_budget`.
+
+    Raises:
+        BudgetExceededError: a limit would be passed, or a gate said no; nothing stays reserved.
+    """
+    reservation = run.budget.reserve(amounts) if run.is_bounded else None
+    gate = run.hooks.reserve_budget
+    if gate is None:
+        return reservation
+    verdict = (await gate(run, request)).verdict
+    if verdict is not None and not isinstance(verdict, Allow):
+        if reservation is not None:
+            reservation.release()
+        raise BudgetExceededError(f"budget for `{request.resource}` refused: {getattr(verdict, 'reason', 'ask')}")
+    return reservation
+
+
+async def settle(
+    run: Run,
+    request: BudgetRequest,
+    *,
+    tokens: int | None = None,
+    cost_usd: float | None = None,
+    outcome: str = "done",
+    estimated: bool = False,
+) -> None:
+    """Tell `settle_budget` what was used in the end."""
+    if run.hooks.settle_budget is not None:
+        await run.hooks.settle_budget(
+            run, Settlement(request=request, tokens=tokens, cost_usd=cost_usd, outcome=outcome, estimated=estimated)
+        )
+
+
+async def _labels(run: Run, origin: Origin, value: Any) -> frozenset[Label]:
+    if run.hooks.label is None:
+        return frozenset()
+    found = await run.hooks.label(run, origin, value)
+    return frozenset().union(*(labels for _, labels in found))
+
+
+async def _audit(run: Run, record: AuditRecord) -> bool:
+    if run.hooks.audit is None:
+        return True
+    return any(accepted for _, accepted in await run.hooks.audit(run, record))
+
+
+def _locks(run: Run) -> ResourceLocks:
+    if run.locks is None:
+        root = run
+        while root.parent_run is not None:
+            root = root.parent_run
+        root.locks = root.locks or ResourceLocks()
+        run.locks = root.locks
+    return run.locks
+
+
+# --- finding -----------------------------------------------------------------------------------------------------
+
+
+def find(run: Run, name: str) -> BoundTool | None:
+    """The tool of a name, which may begin with the tier that the model asks for."""
+    bound = run.tools.get(name)
+    if bound is None:
+        tier, _, rest = name.partition(".")
+        bound = run.tools.get(rest) if tier in TIERS else None
+    if bound is not None and _is_above(run, bound):
+        run.tier_wanted = bound.tier
+    return bound
+
+
+def _is_above(run: Run, bound: BoundTool) -> bool:
+    return bound.tier != "core" and TIERS.index(bound.tier) > TIERS.index(run.tier)
+
+
+def _not_found(run: Run, call: ToolCall) -> ToolResult:
+    run.tier_wanted = run.tier_wanted or _next_tier(run)
+    near = difflib.get_close_matches(call.name, run.tools, 3)
+    known = near or sorted(run.tools)[:10]
+    text = f"there is no tool `{call.name}`; there is {', '.join(known) or 'none'}"
+    return tool_result(call.id, text, status="error", code="tool.not_found")
+
+
+def _next_tier(run: Run) -> Tier | None:
+    higher = [tier for tier in TIERS[TIERS.index(run.tier) + 1 :] if tier in run.config.tiers]
+    return next((tier for tier in higher if any(bound.tier == tier for bound in run.tools.values())), None)
+
+
+# --- stuck loops -------------------------------------------------------------------------------------------------
+
+
+def repeated(run: Run, call: ToolCall) -> ToolResult | None:
+    """A refusal, when this very call has given the same result too often."""
+    counts = run.loop_counts
+    if counts is None:
+        return None
+    key = _key(call)
+    count, text = counts.get(key, (0, ""))
+    if count + 1 < BLOCK_REPEATS:
+        return None
+    counts[key] = (count + 1, text)
+    if count + 1 >= FINAL_REPEATS:
+        run.wants_final_answer = True
+    run.emit("tool.loop", {"tool": call.name, "count": count + 1, "action": "blocked"})
+    remark = f"blocked: this call gave the same result {count} times; do something else or give the final answer"
+    return tool_result(call.id, remark, status="error", code="tool.loop")
+
+
+def count_repeat(run: Run, call: ToolCall, result: ToolResult) -> ToolResult:
+    """The result, with a remark when the same call gave it before."""
+    if run.loop_counts is None:
+        run.loop_counts = {}
+    key, text = _key(call), result.text
+    count, before = run.loop_counts.get(key, (0, text))
+    count = count + 1 if before == text else 1
+    run.loop_counts[key] = (count, text)
+    if count < WARN_REPEATS:
+        return result
+    run.emit("tool.loop", {"tool": call.name, "count": count, "action": "warned"})
+    remark = Text(f"\n(the same call has given this result {count} times)")
+    return msgspec.structs.replace(result, content=(*result.content, remark))
+
+
+def _key(call: ToolCall) -> tuple[str, bytes]:
+    return call.name, msgspec.json.encode(call.arguments, order="sorted")
+
+
+# --- large results -----------------------------------------------------------------------------------------------
+
+
+async def offloaded(run: Run, result: ToolResult) -> ToolResult:
+    """The result; what is too long for a model goes to a blob, with a preview and a handle in its place."""
+    text = result.text
+    limit = run.services.offload_over_tokens
+    if len(text) < limit or estimate_tokens(text) <= limit:  # a token has at least one character
+        return result
+    part = Part(id=result.call_id, owner="core", kind="tool_result", text=text, tokens=estimate_tokens(text))
+    small = await run.hooks.context_offload(run, part) if run.hooks.context_offload is not None else None
+    if small is None:
+        small = await _to_blob(run, part)
+    run.emit(
+        "context.offloaded",
+        {"ref": small.ref, "tokens_before": part.tokens, "tokens_after": small.tokens, "by": small.owner},
+    )
+    run.tools.setdefault("read_output", BoundTool(read_output))
+    run.toolset = None
+    kept = tuple(content for content in result.content if not isinstance(content, Text))
+    return msgspec.structs.replace(result, content=(Text(small.text), *kept), artifact=small.ref, structured=None)
+
+
+async def _to_blob(run: Run, part: Part) -> Part:
+    data = part.text.encode()
+    ref = await run.services.blobs.put_blob(data)
+    omitted = len(part.text) - HEAD_CHARACTERS - TAIL_CHARACTERS
+    text = (
+        f"{part.text[:HEAD_CHARACTERS]}\n… {omitted} characters left out; the whole is `{ref}`, {len(data)} bytes; "
+        f"read it with `read_output` …\n{part.text[-TAIL_CHARACTERS:]}"
+    )
+    return msgspec.structs.replace(part, text=text, tokens=estimate_tokens(text), ref=ref)
+
+
+@tool(effect="pure")
+async def read_output(ref: str, start: int, size: int, ctx: ToolContext) -> str:
+    """Read a slice of an output that was too long to show.
+
+    Args:
+        ref: the handle that stands in the shortened output
+        start: first byte, from 0
+        size: how many bytes, at most 4000
+        ctx: filled in by the runner
+    """
+    data = await ctx.run.read_blob(ref, start, min(size, 4000))
+    return data.decode("utf-8", "replace")
+
+
+def _answer(result: ToolResult, call: ToolCall) -> ToolResult:
+    return msgspec.structs.replace(result, call_id=call.id)

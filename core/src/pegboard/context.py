@@ -1,0 +1,444 @@
+"""Runs the steps of a context build in order under a budget, and reads every message list through them.
+
+Core has no policy of its own here: what is gathered, scored and shown is up to plugins. With no sources and a history
+inside the window this is a handful of tests for `None`: no copy, no count, no step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pegboard.history import estimate_message, estimate_tokens, open_results
+from pegboard.lazy import LazyModule
+from pegboard.model import ModelBase
+from pegboard.run import Run
+from pegboard.types import (
+    Block,
+    BudgetShare,
+    ContextBuild,
+    ContextRequest,
+    Grant,
+    HistoryView,
+    Layout,
+    Message,
+    Part,
+    Receipt,
+    Scores,
+    Source,
+    Text,
+    ToolResult,
+    Unit,
+)
+
+if TYPE_CHECKING:
+    import hashlib
+else:
+    hashlib = LazyModule("hashlib")
+
+SELECTION_TOKENS = 18_000
+"""Working budget for selected sources; more context was measured to solve less (see `docs/explanation/`)."""
+SELECTION_SHARE = 0.3
+RESERVE_SHARE = 0.1
+DEFAULT_OUTPUT_TOKENS = 4096
+MAX_RUNGS = 8
+
+Prepared = tuple[Sequence[Message], tuple[int, ...]]
+
+
+async def prepare(run: Run, model: ModelBase) -> Prepared:
+    """The messages of the next request, and where a provider may cache."""
+    run.log.settle()
+    hooks = run.hooks
+    messages: Sequence[Message] = run.log.view()
+    budget = usable_tokens(run, model)
+    if hooks.context_gather is not None or hooks.context_cache is not None:
+        await _build_once(run, budget)
+    if budget is not None:
+        messages = await _fitted(run, messages, budget)
+    build = run.builds[-1] if run.builds else None
+    if hooks.context_layout is None:
+        return (_with_selection(messages, build) if build and build.parts else messages), ()
+    return await _laid_out(run, messages, build, budget)
+
+
+def usable_tokens(run: Run, model: ModelBase) -> int | None:
+    """What a request may hold beside the answer, or `None` when the model's window is not known."""
+    capabilities = model.capabilities(model.name)
+    window = run.context_tokens or capabilities.context_window
+    if window is None:
+        return None
+    if run.context_tokens is not None:
+        return window
+    answer = run.settings.max_output_tokens or min(capabilities.max_output or DEFAULT_OUTPUT_TOKENS, window // 4)
+    return max(0, int((window - answer) * (1 - RESERVE_SHARE)))
+
+
+# --- building ----------------------------------------------------------------------------------------------------
+
+
+async def _build_once(run: Run, budget: int | None) -> None:
+    """Build for the run's task; again only when a smaller context was asked for."""
+    if run.builds and run.context_tokens is None:
+        return
+    needs = run.config.context
+    room = needs.optimal_tokens or SELECTION_TOKENS
+    if budget is not None:
+        room = min(room, int(budget * SELECTION_SHARE))
+    request = ContextRequest(
+        run=run.run,
+        agent=run.config.name,
+        query=run.task,
+        workspace=run.workspace,
+        budget=room,
+        sources=needs.sources,
+    )
+    build = await _as_step(run, request)
+    run.builds = (*run.builds, build)
+    _report(run, build)
+
+
+async def _as_step(run: Run, request: ContextRequest) -> ContextBuild:
+    journal = run.journal
+    step = journal.open("context.build", msgspec.structs.replace(request, run=""))
+    if step.recorded is not None:
+        recorded: ContextBuild = journal.result(step)
+        return recorded
+    journal.start(step)
+    layer = run.hooks.context_cache
+    try:
+        build = await (layer(run, request, _build) if layer is not None else _build(run, request))
+    except BaseException as error:
+        journal.fail(step, error)
+        raise
+    journal.finish(step, build, tokens=build.used)
+    return build
+
+
+async def _build(run: Any, request: ContextRequest) -> ContextBuild:
+    """gather, chunk, score, fuse, select, order, compress; each bypassed where nobody implements it."""
+    durations: dict[str, float] = {}
+    timed = _timer(run, durations)
+    sources = await timed("gather", _gather(run, request))
+    units = await timed("chunk", _chunk(run, sources))
+    scores = await timed("score", _score(run, request, units))
+    chosen = await timed("select", _select(run, request, scores))
+    kept, dropped = _within(run, chosen, request.budget, "select")
+    ordered = await timed("order", _order(run, request, kept))
+    short = await timed("compress", _compress(run, ordered, request))
+    final, more = _within(run, short, request.budget, "compress")
+    return ContextBuild(
+        parts=tuple(final),
+        dropped=(*dropped, *more),
+        budget=request.budget,
+        used=sum(part.tokens for part in final),
+        durations_ms=durations,
+    )
+
+
+def _timer(run: Run, durations: dict[str, float]) -> Callable[[str, Awaitable[Any]], Awaitable[Any]]:
+    async def timed(name: str, work: Awaitable[Any]) -> Any:
+        started = run.clock.monotonic()
+        try:
+            return await work
+        finally:
+            durations[name] = round((run.clock.monotonic() - started) * 1000, 3)
+
+    return timed
+
+
+async def _gather(run: Run, request: ContextRequest) -> Sequence[Source]:
+    layer = run.hooks.context_gather
+    if layer is None:
+        return ()
+    collected = await layer(run, request)
+    for plugin, code in collected.missing:
+        run.degrade("context sources", "the plugin's gathering failed", plugin=plugin, code=code)
+    return [source for _, sources in collected for source in sources]
+
+
+async def _chunk(run: Run, sources: Sequence[Source]) -> Sequence[Unit]:
+    layer = run.hooks.context_chunk
+    units: list[Unit] = []
+    for source in sources:
+        found = await layer(run, source) if layer is not None else None
+        units.extend(found if found is not None else [_whole(source)])
+    return units
+
+
+def _whole(source: Source) -> Unit:
+    text = source.read()
+    return Unit(
+        path=source.path,
+        name=source.path,
+        kind=source.kind,
+        start=1,
+        end=text.count("\n") + 1,
+        digest=source.digest,
+        tokens=estimate_tokens(text),
+        text=text,
+        owner=source.owner,
+    )
+
+
+async def _score(run: Run, request: ContextRequest, units: Sequence[Unit]) -> Scores:
+    hooks = run.hooks
+    tables = [scores for _, scores in await hooks.context_score(run, request, units)] if hooks.context_score else []
+    fused = await hooks.context_fuse(run, request, tables) if hooks.context_fuse and tables else None
+    if fused is None:
+        in_order = {unit.digest: 1.0 - n / (len(units) + 1) for n, unit in enumerate(units)}
+        fused = tables[0] if tables else Scores(scorer="order", scores=in_order)
+    return msgspec.structs.replace(fused, units=tuple(units))
+
+
+async def _select(run: Run, request: ContextRequest, scores: Scores) -> Sequence[Part]:
+    layer = run.hooks.context_select
+    parts = await layer(run, request, scores) if layer is not None else None
+    if parts is not None:
+        return parts
+    ranked = sorted(scores.units, key=lambda unit: (-scores.scores.get(unit.digest, 0.0), unit.path, unit.start))
+    return [_part(unit, scores.scores.get(unit.digest, 0.0), scores.scorer) for unit in ranked]
+
+
+def _part(unit: Unit, score: float, scorer: str) -> Part:
+    return Part(
+        id=f"{unit.path}:{unit.start}",
+        owner=unit.owner or "core",
+        kind=unit.kind,
+        text=unit.text,
+        tokens=unit.tokens,
+        score=score,
+        scores={scorer: score},
+    )
+
+
+def _within(run: Run, parts: Sequence[Part], budget: int | None, step: str) -> tuple[list[Part], list[Part]]:
+    """The parts that fit, lowest scores dropped first; never more than the budget, whatever a plugin says."""
+    if budget is None:
+        return list(parts), []
+    total = sum(part.tokens for part in parts)
+    kept, dropped = list(parts), []
+    for part in sorted((part for part in parts if not part.pinned), key=lambda part: part.score):
+        if total <= budget:
+            break
+        kept.remove(part)
+        dropped.append(msgspec.structs.replace(part, reason="budget"))
+        total -= part.tokens
+    if dropped and getattr(run.hooks, f"context_{step}") is not None:
+        run.degrade("context", f"`context_{step}` went over the budget; the lowest parts were dropped")
+    return kept, dropped
+
+
+async def _order(run: Run, request: ContextRequest, parts: list[Part]) -> Sequence[Part]:
+    layer = run.hooks.context_order
+    ordered = await layer(run, request, parts) if layer is not None else None
+    return parts if ordered is None else ordered
+
+
+async def _compress(run: Run, parts: Sequence[Part], request: ContextRequest) -> Sequence[Part]:
+    layer = run.hooks.context_compress
+    return parts if layer is None else [await layer(run, part, request) for part in parts]
+
+
+def _report(run: Run, build: ContextBuild) -> None:
+    run.emit(
+        "context.built",
+        {
+            "budget": build.budget,
+            "used": build.used,
+            "cache_hit": build.cache_hit,
+            "durations_ms": dict(build.durations_ms),
+            "parts": [_row(part) for part in build.parts],
+            "dropped": [_row(part) for part in build.dropped],
+        },
+    )
+
+
+def _row(part: Part) -> dict[str, Any]:
+    return {
+        "id": part.id,
+        "owner": part.owner,
+        "tokens": part.tokens,
+        "score": part.score,
+        "stability": part.stability,
+        "reason": part.reason,
+    }
+
+
+# --- showing -----------------------------------------------------------------------------------------------------
+
+
+def _with_selection(messages: Sequence[Message], build: ContextBuild) -> Sequence[Message]:
+    """The conversation, with what was selected just before the task that it was selected for."""
+    place = _last_task(messages)
+    return (*messages[:place], _selection(build), *messages[place:])
+
+
+def _selection(build: ContextBuild) -> Message:
+    text = "\n\n".join(f"<part id={part.id!r} from={part.owner!r}>\n{part.text}\n</part>" for part in build.parts)
+    return Message("user", (Text(text),))
+
+
+def _last_task(messages: Sequence[Message]) -> int:
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "user":
+            return index
+    return len(messages)
+
+
+async def _laid_out(run: Run, messages: Sequence[Message], build: ContextBuild | None, budget: int | None) -> Prepared:
+    place = _last_task(messages)
+    blocks = [
+        Block(name="conversation", stability="session", owner="core", messages=tuple(messages[:place])),
+        Block(name="task", stability="turn", owner="core", messages=tuple(messages[place:])),
+    ]
+    if build is not None and build.parts:
+        selection = Block(
+            name="selection", stability="turn", owner="core", messages=(_selection(build),), parts=build.parts
+        )
+        blocks.insert(1, selection)
+    request = ContextRequest(run=run.run, agent=run.config.name, query=run.task, budget=budget)
+    layout: Layout | None = await run.hooks.context_layout(run, request, blocks) if run.hooks.context_layout else None
+    if layout is None or (budget is not None and sum(map(estimate_message, layout.messages)) > budget):
+        return [message for block in blocks for message in block.messages], ()
+    return layout.messages, layout.cache_marks
+
+
+# --- fitting -----------------------------------------------------------------------------------------------------
+
+
+async def _fitted(run: Run, messages: Sequence[Message], budget: int) -> Sequence[Message]:
+    """The messages, or where they are too many a shorter view; the log keeps everything."""
+    if run.log.tokens() <= budget:
+        return messages
+    view = await _compacted(run, messages, budget)
+    run.emit(
+        "context.compacted",
+        {
+            "tokens_before": run.log.tokens(),
+            "tokens_after": sum(map(estimate_message, view.messages)),
+            "receipts": [msgspec.to_builtins(receipt) for receipt in view.receipts],
+        },
+    )
+    return view.messages
+
+
+async def _compacted(run: Run, messages: Sequence[Message], budget: int) -> HistoryView:
+    layer = run.hooks.context_compact
+    for rung in range(MAX_RUNGS if layer is not None else 0):
+        view = await layer(run, messages, budget, rung) if layer is not None else None
+        if view is None:
+            break
+        whole = not open_results(view.messages, "unknown")
+        if whole and sum(map(estimate_message, view.messages)) <= budget:
+            return view
+    view = newest_groups(messages, budget)
+    run.degrade("conversation", f"{len(messages) - len(view.messages)} older messages are not shown to the model")
+    return view
+
+
+def newest_groups(messages: Sequence[Message], budget: int) -> HistoryView:
+    """The newest messages that fit, never parting a call from its result, and the first message of the task."""
+    groups = _groups(messages)
+    kept: list[list[Message]] = []
+    total = 0
+    for group in reversed(groups):
+        size = sum(map(estimate_message, group))
+        if kept and total + size > budget:
+            break
+        kept.insert(0, group)
+        total += size
+    view = [message for group in kept for message in group]
+    receipt = Receipt(
+        ref=None,
+        what=f"{len(messages) - len(view)} oldest messages",
+        tokens_before=sum(map(estimate_message, messages)),
+        tokens_after=total,
+        by="core",
+        why="window",
+        recall="the run's log has them all",
+    )
+    return HistoryView(messages=view, receipts=(receipt,))
+
+
+def _groups(messages: Sequence[Message]) -> list[list[Message]]:
+    groups: list[list[Message]] = []
+    for message in messages:
+        answers = any(isinstance(part, ToolResult) for part in message.parts)
+        if answers and groups:
+            groups[-1].append(message)
+        else:
+            groups.append([message])
+    return groups
+
+
+# --- sharing out -------------------------------------------------------------------------------------------------
+
+
+async def allocate(run: Run, shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
+    """What each of several agents gets of a context budget, by a plugin's rule or by core's."""
+    layer = run.hooks.allocate_budget
+    grants = await layer(run, shares, total) if layer is not None else None
+    if grants is not None and sum(grant.tokens for grant in grants) <= total:
+        return grants
+    return share_out(shares, total)
+
+
+def share_out(shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
+    """Minimums first, by priority raised by waiting; the remainder by weight up to each optimum.
+
+    Whoever's minimum does not fit is deferred, never given a silent 0. The order of `shares` changes nothing.
+    """
+    ranked = sorted(shares, key=lambda share: (-(share.priority + share.waiting), -share.waiting, share.agent))
+    granted: dict[str, int] = {}
+    left = total
+    for share in ranked:
+        if share.min_tokens <= left:
+            granted[share.agent] = share.min_tokens
+            left -= share.min_tokens
+    _fill([share for share in ranked if share.agent in granted], granted, left)
+    return [
+        Grant(agent=share.agent, tokens=granted.get(share.agent, 0), deferred=share.agent not in granted)
+        for share in shares
+    ]
+
+
+def _fill(admitted: Sequence[BudgetShare], granted: dict[str, int], left: int) -> None:
+    """Hand out what is left, up to each optimum.
+
+    The k-th further token of an agent of weight w comes at level k/w, and tokens are handed out in the order of their
+    levels. So more to share only continues the same sequence, and takes nothing from anybody.
+    """
+    if not admitted:
+        return
+    lowest = min(share.priority for share in admitted)
+    weights = [share.priority - lowest + 1 for share in admitted]
+    rooms = [max(0, share.optimal_tokens - share.min_tokens) for share in admitted]
+    scale = math.lcm(*weights)
+
+    def up_to(level: int) -> list[int]:
+        return [min(room, weight * level // scale) for room, weight in zip(rooms, weights, strict=True)]
+
+    reached, beyond = 0, max(rooms) * scale + 1
+    while beyond - reached > 1:
+        middle = (reached + beyond) // 2
+        reached, beyond = (middle, beyond) if sum(up_to(middle)) <= left else (reached, middle)
+    further = up_to(reached)
+    for index, share in enumerate(admitted):
+        # At the next level everybody takes one token at most, and not all of them may be there.
+        more = min(up_to(reached + 1)[index] - further[index], left - sum(further))
+        further[index] += more
+        granted[share.agent] += further[index]
+
+
+def prefix_digests(blocks: Sequence[Block]) -> tuple[str, ...]:
+    """A digest per block over everything up to it: the first that changed names who broke a provider's cache."""
+    rolling = hashlib.sha256()
+    digests = []
+    for block in blocks:
+        rolling.update(msgspec.json.encode([message.text for message in block.messages]))
+        digests.append(rolling.hexdigest()[:16])
+    return tuple(digests)

@@ -1,0 +1,211 @@
+"""Conversations: several runs and several agents over one shared history.
+
+One run at a time writes to a conversation; what happens to a second one is the caller's choice. What an interrupted run
+leaves behind is still a history that every provider accepts. Transport and storage are not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from pegboard.errors import AgentNotFoundError, RunBusyError, RunNotFoundError
+from pegboard.history import MessageLog
+from pegboard.interfaces import HostContext
+from pegboard.plugins.hooks import Hooks
+from pegboard.run import Run
+from pegboard.types import Agent, Message, RunResult, StreamEvent
+
+WhenBusy = Literal["queue", "reject", "steer"]
+
+
+class Board(Protocol):
+    """What a conversation needs of the board."""
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks that are called."""
+
+    @property
+    def host_context(self) -> HostContext:
+        """The board's own context."""
+
+    async def find_agent(self, agent: Agent | str | None) -> Agent:
+        """An agent by name, or the default one."""
+
+    def prepare(self, agent: Agent, inputs: Any, **options: Any) -> Run:
+        """A run that has not begun."""
+
+    async def drive(self, run: Run) -> RunResult:
+        """Take it to its end."""
+
+    def events(self, run: Run) -> AsyncGenerator[StreamEvent, None]:
+        """Take it to its end as a stream."""
+
+
+class ConversationContext:
+    """One conversation: its history, its agents, and who spoke last.
+
+    talk = board.conversations.create(agents=[planner, coder])
+    await talk.send("plan the change")
+    await talk.send("@coder do it")
+    """
+
+    def __init__(
+        self, board: Board, id: str, agents: Sequence[Agent | str] = (), history: Sequence[Message] = ()
+    ) -> None:
+        self.id = id
+        self._board = board
+        self._log = MessageLog(history)
+        self._agents: dict[str, Agent | str] = {_name(agent): agent for agent in agents}
+        self._last: str | None = None
+        self._lock = asyncio.Lock()
+        self._running: Run | None = None
+
+    @property
+    def messages(self) -> Sequence[Message]:
+        """All messages so far; those of agents carry the agent's name in their metadata."""
+        return self._log.view()
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """The names of the agents that take part."""
+        return tuple(self._agents)
+
+    @property
+    def running(self) -> str | None:
+        """The run that is under way, if any."""
+        return self._running.run if self._running else None
+
+    def join(self, agent: Agent | str) -> None:
+        """Let an agent take part."""
+        self._agents[_name(agent)] = agent
+
+    async def send(
+        self, message: str | Message, *, to: str | None = None, when_busy: WhenBusy = "queue", **options: Any
+    ) -> RunResult | None:
+        """Say something and have it answered; `None` when it went into the running run instead.
+
+        Args:
+            message: what is said; text that begins with `@name` addresses that agent
+            to: the agent to answer; else the one addressed, else what `route_message` says, else the last, else the
+                first
+            when_busy: wait for the running run, refuse, or hand the message to the running run
+            options: as for `Pegboard.run`
+
+        Raises:
+            RunBusyError: a run is under way and `when_busy` is `reject`.
+            PegboardError: the run failed; what it said before is in the history all the same.
+        """
+        spoken = Message.user(message) if isinstance(message, str) else message
+        if self._taken(spoken, when_busy):
+            return None
+        async with self._lock:
+            run = await self._prepare(spoken, to, options)
+            try:
+                result = await self._board.drive(run)
+            finally:
+                self._keep(run)
+            return result.raise_for_error()
+
+    async def stream(
+        self, message: str | Message, *, to: str | None = None, when_busy: WhenBusy = "queue", **options: Any
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """The same as events; the last is final and holds the result."""
+        spoken = Message.user(message) if isinstance(message, str) else message
+        if self._taken(spoken, when_busy):
+            return
+        async with self._lock:
+            run = await self._prepare(spoken, to, options)
+            try:
+                async with aclosing(self._board.events(run)) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                self._keep(run)
+
+    def fork(self, id: str | None = None) -> ConversationContext:
+        """Another conversation that begins with what was said here so far."""
+        return ConversationContext(self._board, id or os.urandom(8).hex(), tuple(self._agents.values()), self.messages)
+
+    def _taken(self, message: Message, when_busy: WhenBusy) -> bool:
+        if self._running is None or when_busy == "queue":
+            return False
+        if when_busy == "reject":
+            raise RunBusyError(
+                f"conversation `{self.id}` is answering already", hint="peg help run.busy", run=self._running.run
+            )
+        self._running.inbox.append(message)
+        return True
+
+    async def _prepare(self, message: Message, to: str | None, options: dict[str, Any]) -> Run:
+        name = to or await self._route(message)
+        agent = await self._board.find_agent(self._agents.get(name, name) if name else None)
+        run = self._board.prepare(agent, message, history=self._log.view(), conversation=self.id, **options)
+        self._running = run
+        self._last = agent.name
+        return run
+
+    async def _route(self, message: Message) -> str | None:
+        addressed = message.text.split(maxsplit=1)[0] if message.text.startswith("@") else ""
+        if addressed[1:] in self._agents:
+            return addressed[1:]
+        layer = self._board.hooks.route_message
+        if layer is not None and len(self._agents) > 1:
+            chosen = await layer(self._board.host_context, self.id, self.agents, message)
+            if chosen in self._agents:
+                return chosen
+            if chosen is not None:
+                raise AgentNotFoundError(f"`route_message` chose `{chosen}`, which takes no part in `{self.id}`")
+        return self._last or next(iter(self._agents), None)
+
+    def _keep(self, run: Run) -> None:
+        for message in run.log[len(self._log) :]:
+            if message.role == "assistant":
+                message = msgspec.structs.replace(message, metadata={"agent": run.config.name, "run": run.run})
+            self._log.append(message)
+        self._running = None
+
+
+class ConversationManager:
+    """The conversations of a board, by id."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._open: dict[str, ConversationContext] = {}
+
+    def create(
+        self, id: str | None = None, *, agents: Sequence[Agent | str] = (), history: Sequence[Message] = ()
+    ) -> ConversationContext:
+        """Begin a conversation.
+
+        Raises:
+            RunBusyError: there is one of this id.
+        """
+        name = id or os.urandom(8).hex()
+        if name in self._open:
+            raise RunBusyError(f"there is a conversation `{name}` already", hint="peg help run.busy")
+        self._open[name] = ConversationContext(self._board, name, agents, history)
+        return self._open[name]
+
+    def get(self, id: str) -> ConversationContext:
+        """A conversation by its id. Raises `RunNotFoundError`."""
+        if id not in self._open:
+            raise RunNotFoundError(f"no conversation `{id}`", hint="peg help run.not_found")
+        return self._open[id]
+
+    def close(self, id: str) -> None:
+        """Forget a conversation; unknown ones are ignored."""
+        self._open.pop(id, None)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+def _name(agent: Agent | str) -> str:
+    return agent if isinstance(agent, str) else agent.name

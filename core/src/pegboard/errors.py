@@ -1,0 +1,733 @@
+"""The error tree: what went wrong, whose fault it was, and what to type next.
+
+Every error has a stable `code`, an `exit_code` for the command line, and a `hint` that is a runnable command
+rather than advice. The docstring of a class is its page: `peg help CODE` prints it. This module knows nothing
+else of pegboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, ClassVar, TypeVar
+
+E = TypeVar("E", bound="PegboardError")
+
+
+class ExitCode(IntEnum):
+    """The closed set of exit codes of `peg`."""
+
+    DONE = 0
+    """The task was completed."""
+    TASK_FAILED = 1
+    """The run ended without completing the task."""
+    USAGE = 2
+    """Wrong command line."""
+    PLUGIN = 3
+    """A plugin that the command needs is broken."""
+    CONFIG = 4
+    """Configuration or manifest invalid."""
+    CREDENTIALS = 5
+    """Key missing or refused."""
+    LIMIT = 6
+    """Budget or limit reached."""
+    APPROVAL = 7
+    """Approval needed or denied."""
+    UNAVAILABLE = 8
+    """Model or provider unavailable; a later try may help."""
+    BUG = 70
+    """Our fault; the message says how to report it."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class PegboardError(Exception):
+    """Base of every error that pegboard raises on purpose."""
+
+    code: str = "error"
+    exit_code: ExitCode = ExitCode.TASK_FAILED
+    retryable: bool = False
+    default_hint: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        plugin: str | None = None,
+        dist: str | None = None,
+        version: str | None = None,
+        run: object | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint or self.default_hint
+        self.plugin = plugin
+        self.dist = dist
+        self.version = version
+        self.run = run
+        """What was going on: the `RunResult` so far, when a run failed; else `None`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as the `error` object of `--json` output."""
+        run = getattr(self.run, "run", self.run)
+        return {
+            "code": self.code,
+            "message": self.message,
+            "hint": self.hint,
+            "help": f"peg help {self.code}",
+            "plugin": self.plugin,
+            "dist": self.dist,
+            "version": self.version,
+            "retryable": self.retryable,
+            "exit_code": int(self.exit_code),
+            "run": run if isinstance(run, str) else None,
+        }
+
+
+# --- plugins -----------------------------------------------------------------------------------------------------
+
+
+class PluginError(PegboardError):
+    """Base of the faults of one plugin; the other plugins and the host go on."""
+
+    code = "plugin.error"
+    exit_code = ExitCode.PLUGIN
+    default_hint = "peg plugins doctor"
+
+
+class PluginLoadError(PluginError):
+    """A plugin's module could not be imported, or its activation raised.
+
+    The board goes on without it. `peg plugins disable ID` switches it off for good, and
+    `peg plugins enable ID --test` tries it again in a process of its own.
+    """
+
+    code = "plugin.load"
+
+    @classmethod
+    def from_cause(cls, plugin: str, dist: str | None, version: str | None, cause: BaseException) -> PluginLoadError:
+        """The error for `cause`, which the import or `activate` of `plugin` raised."""
+        what = str(cause) or type(cause).__name__
+        return cls(
+            f"plugin `{plugin}` ({dist or 'given in code'}{' ' + version if version else ''}) could not be "
+            f"imported: {what}",
+            hint=f"peg plugins disable {plugin}",
+            plugin=plugin,
+            dist=dist,
+            version=version,
+        )
+
+
+class PluginTimeoutError(PluginError):
+    """A plugin did not finish its activation within the limit and was abandoned.
+
+    Its thread is left behind and dies with the process; nothing waits for it.
+    """
+
+    code = "plugin.timeout"
+
+
+class PluginCollisionError(PluginError):
+    """Two distributions claim one plugin id or one contribution name.
+
+    The incumbent stays, the newcomer is rejected; nothing is renamed. Name the winner in the user configuration:
+    `[overrides]` with `"tool:git.status" = "my-dist"`.
+    """
+
+    code = "plugin.collision"
+    default_hint = "peg plugins list --all --why"
+
+
+class PluginManifestError(PluginError):
+    """A `pegboard.toml` is missing, unreadable, too large, or breaks its schema."""
+
+    code = "plugin.manifest"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins validate"
+
+
+class PluginApiError(PluginError):
+    """A plugin was written for another version of the hook API, of Python, or for another platform."""
+
+    code = "plugin.api"
+    default_hint = "peg plugins update"
+
+
+class PluginRequiresError(PluginError):
+    """A plugin needs another plugin or capability that is absent, disabled, quarantined, or part of a cycle."""
+
+    code = "plugin.requires"
+    default_hint = "peg plugins list --all --why"
+
+
+class PluginKindError(PluginError):
+    """An implementation breaks the kind or the signature of its hook, or names a hook that does not exist."""
+
+    code = "plugin.kind"
+
+
+class PluginContributionsError(PluginError):
+    """What a plugin's `provide_*` hook returned differs from what its manifest lists."""
+
+    code = "plugin.contributions"
+    default_hint = "peg plugins validate"
+
+
+class PluginNotFoundError(PluginError):
+    """No installed plugin or distribution has this name."""
+
+    code = "plugin.not_found"
+    exit_code = ExitCode.USAGE
+    default_hint = "peg plugins list --all"
+
+
+class PluginQuarantinedError(PluginError):
+    """A plugin failed so often that it was switched off; an upgrade or a successful test clears it."""
+
+    code = "plugin.quarantined"
+
+
+class PluginCycleError(PluginError):
+    """Activating a plugin needed the plugin itself, directly or through others."""
+
+    code = "plugin.cycle"
+
+
+class PluginInstallError(PluginError):
+    """A distribution could not be installed; the environment is as it was before."""
+
+    code = "plugin.install"
+
+
+class PluginConsentError(PluginError):
+    """A plugin asks for permissions that nobody has granted."""
+
+    code = "plugin.consent"
+    exit_code = ExitCode.APPROVAL
+
+
+class PermissionDeniedError(PluginError):
+    """A plugin used a checked service beyond the permissions that it declared and was granted."""
+
+    code = "plugin.permission"
+
+
+# --- hooks -------------------------------------------------------------------------------------------------------
+
+
+class HookError(PluginError):
+    """An implementation of a hook raised; it was isolated as its kind demands."""
+
+    code = "hook.failed"
+
+
+class HookTimeoutError(HookError):
+    """An implementation of a hook did not answer within its limit."""
+
+    code = "hook.timeout"
+
+
+class HookTypeError(HookError):
+    """An implementation of a hook returned a value of a wrong type."""
+
+    code = "hook.type"
+
+
+class CallNextTwiceError(HookError):
+    """An `around` implementation called `call_next` a second time, which its hook does not allow."""
+
+    code = "hook.call_next_twice"
+
+
+# --- drivers -----------------------------------------------------------------------------------------------------
+
+
+class DriverMissingError(PegboardError):
+    """The configuration names a driver that no installed distribution provides."""
+
+    code = "driver.missing"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins list --all"
+
+
+class DriverCollisionError(PegboardError):
+    """Two distributions provide a driver of one kind under one name."""
+
+    code = "driver.collision"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins doctor"
+
+
+class DriverLoadError(PegboardError):
+    """A driver's module could not be imported or its object could not be made."""
+
+    code = "driver.load"
+    exit_code = ExitCode.PLUGIN
+    default_hint = "peg plugins doctor"
+
+
+# --- configuration and credentials --------------------------------------------------------------------------------
+
+
+class ConfigError(PegboardError):
+    """A configuration file or value is invalid; the message names layer, file, line and key."""
+
+    code = "config.invalid"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg config show"
+
+
+class UntrustedConfigError(ConfigError):
+    """A project file tried to enable, widen or point at code before its folder was trusted.
+
+    Project files may always disable plugins and narrow permissions.
+    """
+
+    code = "config.untrusted"
+
+
+class CredentialsMissingError(PegboardError):
+    """A key is needed and was not found where its reference points."""
+
+    code = "credentials.missing"
+    exit_code = ExitCode.CREDENTIALS
+    default_hint = "peg doctor"
+
+
+# --- agents ------------------------------------------------------------------------------------------------------
+
+
+class AgentError(PegboardError):
+    """An agent's definition is invalid."""
+
+    code = "agent.invalid"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg agents validate"
+
+
+class AgentNotFoundError(AgentError):
+    """No agent of this name, or of a version in the range asked for, is registered."""
+
+    code = "agent.not_found"
+    default_hint = "peg agents list"
+
+
+class AgentCollisionError(AgentError):
+    """Two agents claim one name and version."""
+
+    code = "agent.collision"
+    default_hint = "peg agents list"
+
+
+class AgentRequiresError(AgentError):
+    """A dependency of an agent is missing or out of range, or dependencies form a cycle."""
+
+    code = "agent.requires"
+
+
+class AgentConflictError(AgentError):
+    """Two agents need versions of a third that exclude each other; the message names both sides."""
+
+    code = "agent.conflict"
+
+
+class AgentInputError(AgentError):
+    """The input of a run does not fit the agent's input schema."""
+
+    code = "agent.input_invalid"
+    exit_code = ExitCode.USAGE
+
+
+# --- models ------------------------------------------------------------------------------------------------------
+
+
+class ModelNoneError(PegboardError):
+    """No model is configured and none could be found.
+
+    Core has no model of its own. Install the extra `start`, which brings a scripted model for trying things out,
+    or a model plugin, for example `pegboard-anthropic`, `pegboard-openai`, `pegboard-gemini` or `pegboard-local`.
+    """
+
+    code = "model.none"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins install pegboard-replay"
+
+
+class ModelNotFoundError(PegboardError):
+    """No installed plugin knows a model of this name."""
+
+    code = "model.not_found"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins list"
+
+
+class ModelAmbiguousError(PegboardError):
+    """The name patterns of two model plugins match one bare name; write `provider:name`."""
+
+    code = "model.ambiguous"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg plugins list"
+
+
+class ModelFault(PegboardError):
+    """A classified fault of a model or its provider.
+
+    Provider plugins translate everything their SDK raises into one of the subclasses; nothing raw leaves them.
+    """
+
+    code = "model.unknown"
+    exit_code = ExitCode.UNAVAILABLE
+    default_hint: ClassVar[str | None] = "peg doctor"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str | None = None,
+        model: str | None = None,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        request_id: str | None = None,
+        phase: str | None = None,
+        stream_started: bool = False,
+        usage: object | None = None,
+        hint: str | None = None,
+        plugin: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, plugin=plugin)
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.retry_after_s = retry_after_s
+        """Lower bound, in seconds, before the next attempt."""
+        self.request_id = request_id
+        self.phase = phase
+        """Where it happened: `connect`, `headers`, `stream` or `parse`."""
+        self.stream_started = stream_started
+        self.usage = usage
+
+
+class ModelRateLimitedError(ModelFault):
+    """The provider refused because of too many requests; not before `retry_after_s`."""
+
+    code = "model.rate_limited"
+    retryable = True
+
+
+class ModelOverloadedError(ModelFault):
+    """The provider is overloaded."""
+
+    code = "model.overloaded"
+    retryable = True
+
+
+class ModelServerError(ModelFault):
+    """The provider failed with an error of its own."""
+
+    code = "model.server_error"
+    retryable = True
+
+
+class ModelConnectionError(ModelFault):
+    """The provider could not be reached, or the connection was destroyed."""
+
+    code = "model.connection"
+    retryable = True
+
+
+class ModelTimeoutError(ModelFault):
+    """The provider did not answer within a limit; the message names which one."""
+
+    code = "model.timeout"
+    retryable = True
+
+
+class ModelStreamError(ModelFault):
+    """The provider's stream was cut, ended without a finish reason, or held something unreadable."""
+
+    code = "model.stream_incomplete"
+    retryable = True
+
+
+class ModelEmptyResponseError(ModelFault):
+    """The provider answered with nothing: no part, no usage."""
+
+    code = "model.empty_response"
+    retryable = True
+
+
+class ModelContextOverflowError(ModelFault):
+    """The request is larger than the model's context window."""
+
+    code = "model.context_overflow"
+    exit_code = ExitCode.LIMIT
+
+
+class ModelOutputLimitError(ModelFault):
+    """The answer was cut because it reached the output limit."""
+
+    code = "model.output_limit"
+    exit_code = ExitCode.LIMIT
+
+
+class ModelOutputInvalidError(ModelFault):
+    """The answer does not fit the output schema, also after the repairs that were allowed."""
+
+    code = "model.output_invalid"
+    exit_code = ExitCode.TASK_FAILED
+    raw: str = ""
+    """The model's last text, as it was."""
+
+
+class ModelRefusedError(ModelFault):
+    """The model or its provider refused the content."""
+
+    code = "model.content_refused"
+    exit_code = ExitCode.TASK_FAILED
+
+
+class ModelRequestError(ModelFault):
+    """The provider called the request malformed."""
+
+    code = "model.bad_request"
+    exit_code = ExitCode.TASK_FAILED
+
+
+class ModelUnsupportedError(ModelFault):
+    """The model lacks something that the request needs."""
+
+    code = "model.unsupported"
+    exit_code = ExitCode.CONFIG
+
+
+class ModelAuthError(ModelFault):
+    """The provider refused the key."""
+
+    code = "model.auth"
+    exit_code = ExitCode.CREDENTIALS
+
+
+class ModelQuotaError(ModelFault):
+    """The account behind the key has no quota left."""
+
+    code = "model.quota_exhausted"
+    exit_code = ExitCode.CREDENTIALS
+
+
+class ModelUnavailableError(ModelFault):
+    """All attempts and fallbacks were used up; a later try may help."""
+
+    code = "model.unavailable"
+
+
+# --- tools -------------------------------------------------------------------------------------------------------
+
+
+class ToolError(PegboardError):
+    """A tool raised. The model sees it as a result with status `error`; it never leaves the loop as an exception."""
+
+    code = "tool.failed"
+
+
+class ToolDefinitionError(ToolError):
+    """A function or object cannot be a tool: the message says which argument is in the way."""
+
+    code = "tool.invalid"
+    exit_code = ExitCode.CONFIG
+
+
+class ToolArgumentsError(ToolError):
+    """The arguments of a call do not fit the tool's input schema; the tool was not started."""
+
+    code = "tool.arguments"
+
+
+class ToolNotFoundError(ToolError):
+    """The model called a tool that it was not offered."""
+
+    code = "tool.not_found"
+
+
+class ToolTimeoutError(ToolError):
+    """A tool did not finish within its limit."""
+
+    code = "tool.timeout"
+
+
+class ToolLoopError(ToolError):
+    """The same call gave the same result again and again and was blocked."""
+
+    code = "tool.loop"
+
+
+class ToolUnsafeUnknownError(ToolError):
+    """It is not known whether an unsafe effect happened; it is not repeated."""
+
+    code = "tool.unsafe_unknown"
+    exit_code = ExitCode.APPROVAL
+
+
+# --- limits and approvals ------------------------------------------------------------------------------------------
+
+
+class BudgetExceededError(PegboardError):
+    """A request would pass a limit of its budget tree; it was not sent."""
+
+    code = "budget.exceeded"
+    exit_code = ExitCode.LIMIT
+    default_hint = "peg config show"
+
+
+class PriceUnknownError(BudgetExceededError):
+    """A money limit is set and the model has no price, so the limit could not be kept; nothing was sent."""
+
+    code = "budget.price_unknown"
+
+
+class LoopLimitError(PegboardError):
+    """A limit of the run was reached: turns, returns from verification, repeats, or wall clock."""
+
+    code = "loop.limit"
+    exit_code = ExitCode.LIMIT
+
+
+class UnknownPhaseError(PegboardError):
+    """A plugin's `next_phase` named a phase that does not exist or cannot be entered from here."""
+
+    code = "loop.unknown_phase"
+
+
+class ValidationFailedError(PegboardError):
+    """The output breaks a quality standard of the agent, or its confidence is below the minimum."""
+
+    code = "validation.failed"
+
+
+class StateDepthError(PegboardError):
+    """More than five states were pushed inside one another."""
+
+    code = "loop.state_depth"
+
+
+class ApprovalNeededError(PegboardError):
+    """An effect needs a person's approval and nobody could be asked."""
+
+    code = "approval.needed"
+    exit_code = ExitCode.APPROVAL
+
+
+class ApprovalDeniedError(PegboardError):
+    """A person or a policy denied an effect."""
+
+    code = "approval.denied"
+    exit_code = ExitCode.APPROVAL
+
+
+# --- runs, journal, storage ----------------------------------------------------------------------------------------
+
+
+class RunNotFoundError(PegboardError):
+    """No run of this id is known to the store in use."""
+
+    code = "run.not_found"
+    exit_code = ExitCode.USAGE
+
+
+class RunBusyError(PegboardError):
+    """The run or conversation is being driven already; a second writer is refused."""
+
+    code = "run.busy"
+
+
+class RunFailedError(PegboardError):
+    """A run ended without completing its task; `error.run` is its result so far."""
+
+    code = "run.failed"
+
+
+class RunCancelledError(PegboardError):
+    """A run was cancelled; its history is valid and it can be resumed."""
+
+    code = "run.cancelled"
+    exit_code = ExitCode.INTERRUPTED
+
+
+class JournalDivergedError(PegboardError):
+    """A replay asked for another step than the one that was recorded; the run is parked, nothing is repeated."""
+
+    code = "journal.diverged"
+
+
+class JournalVersionError(PegboardError):
+    """An event or record was written by a newer pegboard; the message names its version."""
+
+    code = "journal.version"
+
+
+class JournalUnserializableError(PegboardError):
+    """The result of a step is not JSON and cannot be recorded."""
+
+    code = "journal.unserializable"
+
+
+class StorageExhaustedError(PegboardError):
+    """The store has no room left."""
+
+    code = "storage.exhausted"
+    exit_code = ExitCode.LIMIT
+
+
+class EngineNotDurableError(PegboardError):
+    """A durable run was asked for and the store in use does not survive the process."""
+
+    code = "engine.not_durable"
+    exit_code = ExitCode.CONFIG
+
+
+# --- the board -----------------------------------------------------------------------------------------------------
+
+
+class RunningLoopError(PegboardError):
+    """The sync API was called inside a running event loop; the hint is the `await` to write instead."""
+
+    code = "board.running_loop"
+    exit_code = ExitCode.USAGE
+
+
+class BoardClosedError(PegboardError):
+    """The board is not open: use it inside `async with Pegboard() as board`, or call `close()` only at the end."""
+
+    code = "board.closed"
+    exit_code = ExitCode.USAGE
+
+
+class UsageError(PegboardError):
+    """A command was called with arguments that do not make sense together."""
+
+    code = "usage"
+    exit_code = ExitCode.USAGE
+    default_hint = "peg --help"
+
+
+class InternalError(PegboardError):
+    """A fault of pegboard itself; please report it with the bundle whose path the message shows."""
+
+    code = "internal.bug"
+    exit_code = ExitCode.BUG
+    default_hint = "peg doctor --bundle"
+
+
+def error_classes() -> Iterator[type[PegboardError]]:
+    """Every error class, base classes too, each once, in order of definition."""
+
+    def walk(cls: type[E]) -> Iterator[type[E]]:
+        yield cls
+        for child in cls.__subclasses__():
+            yield from walk(child)
+
+    seen: set[type[PegboardError]] = set()
+    for cls in walk(PegboardError):
+        if cls not in seen:
+            seen.add(cls)
+            yield cls

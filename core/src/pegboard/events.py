@@ -1,0 +1,171 @@
+"""The one log of events: envelope, kinds, JSON form, upcasters.
+
+Streaming, history, resume, audit, traces, metrics and viewers are readers of this log. While a run goes on its events
+are light records, and become envelopes when somebody reads them. Who reads and who stores them is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pegboard.errors import JournalVersionError
+from pegboard.types import JsonObject
+
+EVENT_VERSION: Final = 1
+"""The version of the envelope and of `data` that this code writes."""
+
+EVENT_KINDS: Final[Mapping[str, str]] = {
+    "run.started": "a run began: agent, version, input, plugin-set digest, schema",
+    "run.finished": "a run ended: end reason, usage, degraded parts",
+    "run.paused": "a run waits for a person or a quota",
+    "run.resumed": "a run goes on from its journal",
+    "run.cancelled": "a run was cancelled, by whom and why",
+    "run.forked": "a run was copied from another one at a step",
+    "run.message": "a message was queued into the running run",
+    "phase.entered": "a phase began",
+    "phase.left": "a phase ended: outcome and duration",
+    "phase.error": "an error arose in a phase, and what was decided",
+    "step.started": "a step began: operation, attempt, effect",
+    "step.done": "a step ended: result or its reference, usage, duration",
+    "step.failed": "a step ended with an error",
+    "step.attempt_reset": "a step is repeated; what its attempt streamed is void",
+    "approval.requested": "a person is asked: call id and digest of the arguments",
+    "approval.decided": "the answer, and who gave it",
+    "effect.intent": "an unsafe effect is about to happen",
+    "effect.done": "an unsafe effect has happened",
+    "effect.reconciled": "it was found out whether an unsafe effect has happened",
+    "context.built": "a context was built: parts, owners, tokens, what was dropped and why",
+    "context.compacted": "the view of the conversation was shortened; receipts",
+    "context.offloaded": "a large part was moved to the blob store",
+    "tool.tier": "another tier of tools: from, to, reason",
+    "tool.loop": "the same call with the same result again: count and what was done",
+    "model.setting_ignored": "a model lacks a setting that was asked for",
+    "output.invalid": "an answer does not fit the output schema: the errors that were handed back",
+    "state.pushed": "a nested state began: depth and name",
+    "state.popped": "a nested state ended",
+    "budget.warning": "an account is nearly used up: account, share, limit",
+    "cleanup.error": "something failed while cleaning up; it hides no earlier error",
+    "run.degraded": "something was skipped, cut, replaced or unavailable",
+    "hook.called": "with explaining on: one call of an implementation, its order, time, outcome and change",
+    "plugin.state": "a plugin changed its state",
+    "plugin.fault": "an implementation failed: hook, outcome, code, what was skipped",
+    "stream.gap": "a slow reader was skipped: the last offset delivered",
+}
+"""Every kind that core writes. Plugins may write others, under a prefix that is their id."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the log. `seq` is dense per run; `(run, seq)` is the read offset everywhere."""
+
+    v: int = EVENT_VERSION
+    id: str
+    """Unique over all stores, for deduplication."""
+    run: str
+    parent: str | None = None
+    seq: int
+    kind: str
+    at: float
+    """Seconds since the epoch, for people; nothing orders by it."""
+    agent: str | None = None
+    plugin: str | None = None
+    data: JsonObject = {}
+
+
+Upcaster = Callable[[JsonObject], JsonObject]
+UPCASTERS: dict[int, Upcaster] = {}
+"""From version n to n + 1; pure functions, kept for ever, each with a fixture file of that version."""
+
+
+def event_to_json(event: Event) -> JsonObject:
+    """The event as plain JSON."""
+    data: JsonObject = msgspec.to_builtins(event, enc_hook=repr)
+    return data
+
+
+def event_from_json(data: JsonObject, upcasters: Mapping[int, Upcaster] | None = None) -> Event:
+    """An event from its JSON form, brought up to the current version.
+
+    Raises:
+        JournalVersionError: the event is newer than this code, or no upcaster leads from its version to ours.
+    """
+    steps = UPCASTERS if upcasters is None else upcasters
+    version = data.get("v", 0)
+    if not isinstance(version, int) or version > EVENT_VERSION:
+        raise JournalVersionError(
+            f"event {data.get('run')}#{data.get('seq')} has version {version}; this pegboard reads up to "
+            f"{EVENT_VERSION}",
+            hint="pip install --upgrade pegboard",
+        )
+    while version < EVENT_VERSION:
+        if version not in steps:
+            raise JournalVersionError(f"no way to read events of version {version}")
+        data = steps[version](data)
+        version += 1
+        data = {**data, "v": version}
+    return msgspec.convert(data, Event)
+
+
+class EventLog(Sequence[Event]):
+    """The events of one run, appended as light records and made into envelopes when read."""
+
+    __slots__ = ("_agent", "_envelopes", "_parent", "_run", "records")
+
+    def __init__(self, run: str, parent: str | None = None, agent: str | None = None) -> None:
+        self._run = run
+        self._parent = parent
+        self._agent = agent
+        self.records: list[tuple[str, float, str | None, JsonObject]] = []
+        """The light form: kind, time, plugin, data. The journal adds to it."""
+        self._envelopes: list[Event] = []
+
+    def append(self, kind: str, at: float, data: JsonObject, plugin: str | None = None) -> None:
+        """Record that something happened at `at`."""
+        self.records.append((kind, at, plugin, data))
+
+    def restore(self, events: Sequence[Event]) -> None:
+        """Start with events that were recorded before; only before the first `append`."""
+        self._envelopes = list(events)
+        self.records = [(event.kind, event.at, event.plugin, event.data) for event in events]
+
+    def replace_data(self, index: int, data: JsonObject) -> Event:
+        """Put redacted data in the place of what an event held; the event."""
+        kind, at, plugin, _ = self.records[index]
+        self.records[index] = (kind, at, plugin, data)
+        self._envelopes[index] = msgspec.structs.replace(self._read(index), data=data)
+        return self._envelopes[index]
+
+    def last(self) -> Event:
+        """The newest event."""
+        return self._read(len(self.records) - 1)
+
+    def _read(self, index: int) -> Event:
+        for seq in range(len(self._envelopes), index + 1):
+            kind, at, plugin, data = self.records[seq]
+            self._envelopes.append(
+                Event(
+                    id=f"{self._run}.{seq}",
+                    run=self._run,
+                    parent=self._parent,
+                    seq=seq,
+                    kind=kind,
+                    at=at,
+                    agent=self._agent,
+                    plugin=plugin,
+                    data=data,
+                )
+            )
+        return self._envelopes[index]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._read(i) for i in range(*index.indices(len(self.records)))]
+        size = len(self.records)
+        if not -size <= index < size:
+            raise IndexError(index)
+        return self._read(index % size)

@@ -1,0 +1,502 @@
+"""One run from inside: what every phase, turn and call of it shares, and what it needs of its surroundings.
+
+`Run` is the `RunContext` that plugins see. `RunServices` is what a board gives to its runs; the plain one here serves a
+runner that is used alone. The order of things is the runner's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pegboard.budget import Account, cost_of, price_for
+from pegboard.clock import SYSTEM_CLOCK
+from pegboard.errors import AgentNotFoundError, ModelNoneError, ToolNotFoundError
+from pegboard.history import MessageLog
+from pegboard.interfaces import Clock, HostContext, Module, RunRow, Store, Tool
+from pegboard.journal import Journal, MemoryStore, Step
+from pegboard.locks import Holder, ResourceLocks
+from pegboard.model import ModelBase, Sink, normalize
+from pegboard.output import StructuredOutput
+from pegboard.plugins.hooks import Hooks
+from pegboard.state import ScopedState
+from pegboard.tools import as_tool
+from pegboard.types import (
+    Agent,
+    AgentConfig,
+    ContextBuild,
+    Degradation,
+    Finding,
+    Json,
+    Message,
+    PriceTable,
+    Principal,
+    ResourceLimits,
+    RunResult,
+    RunState,
+    StreamEvent,
+    Tier,
+    ToolResult,
+    Usage,
+    message_from_json,
+    to_json,
+)
+from pegboard.types.agents import DEFAULT_LIMITS
+from pegboard.types.models import NO_USAGE
+
+LOCAL = Principal()
+
+
+class BoundTool(NamedTuple):
+    """A tool as one run sees it."""
+
+    tool: Tool
+    tier: Tier = "core"
+    """When it is offered; what an agent names itself is offered from the start, whatever its tier."""
+    owner: str | None = None
+    """The plugin that provides it; `None` for the host program."""
+    host: HostContext | None = None
+    """That plugin's services."""
+
+
+CURRENT: ContextVar[Run | None] = ContextVar("pegboard_run", default=None)
+"""The run that is under way in this task, so that a plugin's fault is said in the run that met it."""
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator allows every run at most; an agent may only be content with less."""
+
+    resources: ResourceLimits | None = None
+    turns: int = 20
+    verification_returns: int = 3
+    step_repeats: int = 3
+    run_repeats: int = 10
+    parallel_tool_calls: int = 10
+
+
+class RunServices:
+    """What runs need of their surroundings. Without a board: the agent's own tools and model, and no hooks."""
+
+    hooks: Hooks = Hooks()
+    explaining: Hooks = hooks
+    clock: Clock = SYSTEM_CLOCK
+    store: Store | None = None
+    workspace: str | None = None
+    offload_over_tokens: int = 2000
+    bounds: Bounds = Bounds()
+    unknown_price: str = "refuse"
+    """With a money limit and a model without price: `refuse` or `allow`."""
+
+    def __init__(self) -> None:
+        self._blobs = MemoryStore()
+
+    @property
+    def blobs(self) -> Store:
+        """Where large outputs go; without a store they live as long as the board."""
+        return self.store or self._blobs
+
+    async def tools(self, agent: Agent) -> Sequence[BoundTool]:
+        """The tools that an agent names, in its order."""
+        for given in agent.config.tools:
+            if isinstance(given, str):
+                raise ToolNotFoundError(f"agent `{agent.name}` names tool `{given}`, and no plugin provides it")
+        return [BoundTool(as_tool(given)) for given in agent.config.tools]
+
+    async def modules(self, agent: Agent) -> Sequence[Module]:
+        """The modules that an agent names."""
+        return [module for module in agent.config.modules if not isinstance(module, str)]
+
+    async def model(self, name: str | ModelBase) -> ModelBase:
+        """The model of a name."""
+        if isinstance(name, ModelBase):
+            return name
+        raise ModelNoneError(f"model `{name}` is a name, and only a board can look names up")
+
+    async def agent(self, name: str) -> Agent:
+        """The agent of a name."""
+        raise AgentNotFoundError(f"agent `{name}` is a name, and only a board can look names up")
+
+    async def prices(self) -> Sequence[PriceTable]:
+        """Every price table there is."""
+        return ()
+
+    @property
+    def stale(self) -> bool:
+        """Whether plugins have new offers."""
+        return False
+
+    async def refresh(self) -> None:
+        """Have new offers of plugins take effect."""
+
+    async def earlier(self, run: str) -> Journal | None:
+        """What an earlier life of a child run recorded."""
+        return None
+
+    def tracking(self, run: Run) -> AbstractContextManager[None]:
+        """Let a child run be seen, messaged and cancelled while it lasts."""
+        return nullcontext()
+
+    def plugin_digest(self) -> str:
+        """A digest of the plugin set, for the record."""
+        return ""
+
+
+class CancelState:
+    """Whether somebody wants the run to stop."""
+
+    __slots__ = ("cancelled", "reason")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.reason: str | None = None
+
+
+class Run:
+    """One execution of one agent on one task."""
+
+    __slots__ = (
+        "__weakref__",
+        "_account",
+        "_cancel",
+        "_limits",
+        "_scoped",
+        "agent",
+        "builds",
+        "clock",
+        "confidence",
+        "config",
+        "context_tokens",
+        "conversation",
+        "cost_usd",
+        "degraded",
+        "driver",
+        "emit",
+        "ended",
+        "explain",
+        "failed_step",
+        "findings",
+        "given",
+        "history",
+        "hooks",
+        "inbox",
+        "input",
+        "instructions",
+        "journal",
+        "locks",
+        "log",
+        "loop_counts",
+        "model",
+        "modules",
+        "output",
+        "parent",
+        "parent_run",
+        "principal",
+        "repeats",
+        "replaying",
+        "resumed",
+        "root",
+        "run",
+        "services",
+        "settings",
+        "sink",
+        "start_child",
+        "started",
+        "state",
+        "task",
+        "tier",
+        "tier_granted",
+        "tier_wanted",
+        "tools",
+        "toolset",
+        "turn",
+        "unpriced",
+        "usage",
+        "wants_final_answer",
+        "workspace",
+    )
+
+    def __init__(
+        self,
+        agent: Agent,
+        services: RunServices,
+        *,
+        input: Json,
+        given: Any,
+        task: str,
+        history: Sequence[Message],
+        start_child: Callable[..., Awaitable[RunResult]],
+        run: str | None = None,
+        parent: Run | None = None,
+        conversation: str | None = None,
+        principal: Principal = LOCAL,
+        workspace: str | None = None,
+        limits: ResourceLimits | None = None,
+        explain: bool = False,
+        sink: Sink | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.agent = agent
+        self.config: AgentConfig = agent.config
+        self.services = services
+        self.clock = services.clock
+        self.explain = explain
+        self.hooks: Hooks = services.explaining if explain else services.hooks
+        self.run = run or os.urandom(16).hex()
+        self.parent_run = parent
+        self.parent = parent.run if parent else None
+        self.root: str = parent.root if parent else self.run
+        self.conversation = conversation
+        self.principal: Principal = parent.principal if parent else principal
+        self.workspace: str | None = workspace or (parent.workspace if parent else services.workspace)
+        self._cancel: CancelState | None = None
+        self.replaying = self.resumed = journal is not None
+        self.input = input
+        self.given = given
+        self.task = task
+        self.history = history
+        self.log = MessageLog(history)
+        self.inbox: list[Message] = []
+        self.sink = sink
+        self.driver: asyncio.Task[Any] | None = None
+        self.ended: asyncio.Event | None = None
+        self.start_child = start_child
+        self.locks: ResourceLocks | None = parent.locks if parent else None
+        self.usage = NO_USAGE
+        self.cost_usd: float | None = 0.0
+        self.unpriced: tuple[str, ...] = ()
+        self.degraded: tuple[Degradation, ...] = ()
+        self.findings: tuple[Finding, ...] = ()
+        self.confidence: float | None = None
+        self.state: RunState | None = None
+        """As the last phase that succeeded left it."""
+        self.model: ModelBase | None = None
+        self.modules: Sequence[Module] = ()
+        self.tools: dict[str, BoundTool] = {}
+        self.toolset: Any = None
+        self.tier: Tier = "core"
+        self.tier_wanted: Tier | None = None
+        self.tier_granted: Tier | None = None
+        """What the gate has let pass and is not switched on yet."""
+        self.turn = 0
+        self.wants_final_answer = False
+        self.failed_step: Step | None = None
+        self.repeats: dict[str, int] = {}
+        self.loop_counts: dict[tuple[str, bytes], tuple[int, str]] | None = None
+        self.settings = self.config.settings
+        self.instructions: str | None = None
+        self.output: StructuredOutput | None = None
+        self.builds: tuple[ContextBuild, ...] = ()
+        self.context_tokens: int | None = None
+        self._scoped: ScopedState | None = None
+        self._account: Account | None = None
+        bounds = services.bounds.resources if parent is None else None
+        self._limits = limits if bounds is None else bounds if limits is None else tighter(limits, bounds)
+        self.journal = journal or self._new_journal()
+        self.journal.attach(services.hooks.on_event, self._redacted if self.hooks.redact is not None else None)
+        self.emit = self.journal.emit  # bound once: some twenty calls a run go through it
+        self.started = self.clock.monotonic()
+
+    # --- what plugins see
+
+    @property
+    def cancel(self) -> CancelState:
+        """Whether somebody wants the run to stop."""
+        if self._cancel is None:
+            self._cancel = CancelState()
+        return self._cancel
+
+    @property
+    def budget(self) -> Account:
+        """The account of this run in the budget tree."""
+        if self._account is None:
+            self._account = self._open_account()
+        return self._account
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether any limit of the budget tree holds for this run; no account is opened to find out."""
+        if self._account is None and self._limits is None and self.parent_run is None:
+            return self.config.limits is not DEFAULT_LIMITS and self.budget.bound
+        return self.budget.bound
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Wall clock that is left to this run and those above it; `None` is no limit."""
+        if self._limits is None and self.parent_run is None and self.config.limits.seconds is None:
+            return None
+        return self.budget.remaining("seconds")
+
+    @property
+    def has_scoped(self) -> bool:
+        """Whether anything was put into `scoped`."""
+        return self._scoped is not None
+
+    @property
+    def scoped(self) -> ScopedState:
+        """Values with a time to live, and nested states."""
+        if self._scoped is None:
+            self._scoped = ScopedState(self.clock)
+        return self._scoped
+
+    async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Do what must not happen twice by accident; its result is plain JSON."""
+        return await self.journal.step(f"plugin:{op}", params, call)
+
+    async def call_agent(self, agent: str | Agent, task: str, **options: Any) -> RunResult:
+        """A child run, under this run's budget and policy. Options: `inputs`, `required`, `limits`."""
+        return await self.start_child(self, agent, task, **options)
+
+    async def read_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
+        """A slice of an output that was too long to show."""
+        return await self.services.blobs.get_blob(ref, start, size)
+
+    # --- what the runner uses
+
+    def tool_results(self, results: Sequence[ToolResult]) -> None:
+        """Put the results of a turn's calls into the history, and show them to whoever streams."""
+        self.log.append(Message("tool", tuple(results)))
+        if self.sink is not None:
+            for result in results:
+                self.sink.put(StreamEvent("tool_result", result, run=self.run))
+
+    async def equip(self) -> None:
+        """Have the tools and modules of the agent at hand."""
+        self.tools = {bound.tool.name: bound for bound in await self.services.tools(self.agent)}
+        self.toolset = None
+        if not self.config.modules:
+            return
+        for module in await self.services.modules(self.agent):
+            self.modules = [*self.modules, module]  # before it is initialized: `cleanup` also follows a failure
+            await module.initialize(self)
+            self.tools.update({tool.name: BoundTool(tool) for tool in module.tools()})
+
+    def degrade(self, what: str, why: str, *, plugin: str | None = None, code: str | None = None) -> None:
+        """Something was skipped, cut, replaced or unavailable: said in the result and as an event."""
+        entry = Degradation(what=what, why=why, plugin=plugin, code=code)
+        if entry not in self.degraded:
+            self.degraded = (*self.degraded, entry)
+            self.emit("run.degraded", {"what": what, "why": why, "code": code}, plugin)
+
+    def restart(self, cause: str, attempt: int = 1) -> None:
+        """Tell whoever streams that what an attempt showed is void."""
+        if self.sink is not None:
+            data = {"cause": cause, "attempt": attempt, "model": self.model.id if self.model else None}
+            self.sink.put(StreamEvent("restart", None, run=self.run, attempt=attempt, data=data))
+
+    async def account_for(self, usage: Usage, model: str) -> float | None:
+        """Add the usage and cost of a request to the run; the cost, or `None` when it is not known."""
+        self.usage = self.usage + usage
+        cost = None
+        if self.services.hooks.provide_prices is not None:
+            cost = cost_of(price_for(await self.services.prices(), model), usage)
+        if cost is None:
+            if model not in self.unpriced:
+                self.add_unpriced(model)
+            self.cost_usd = None
+        elif self.cost_usd is not None:
+            self.cost_usd += cost
+        return cost
+
+    def add_unpriced(self, *models: str) -> None:
+        """Models whose cost is not known."""
+        self.unpriced = tuple(sorted({*self.unpriced, *models}))
+
+    def descends_from(self, other: Holder) -> bool:
+        """Whether `other` is a proper ancestor of this run."""
+        run = self.parent_run
+        while run is not None:
+            if run is other:
+                return True
+            run = run.parent_run
+        return False
+
+    def result(self, **fields: Any) -> RunResult:
+        """What the run came to so far."""
+        return RunResult(
+            run=self.run,
+            agent=self.config.name,
+            messages=self.log.view(),
+            usage=self.usage,
+            cost_usd=self.cost_usd if self.usage.requests else 0.0,
+            unpriced_models=self.unpriced,
+            confidence=self.confidence,
+            degraded=self.degraded,
+            findings=self.findings,
+            turns=self.turn,
+            journal=self.journal,
+            **fields,
+        )
+
+    def _open_account(self) -> Account:
+        limits = self.config.limits
+        if self._limits is not None:
+            limits = tighter(limits, self._limits)
+        parent = self.parent_run.budget if self.parent_run else None
+        return Account(limits, self.clock, parent=parent, name=self.run, warn=self._warn)
+
+    def _warn(self, account: str, unit: str, share: float, limit: float) -> None:
+        self.emit("budget.warning", {"account": account, "unit": unit, "share": round(share, 3), "limit": limit})
+
+    def options(self) -> dict[str, Any]:
+        """What the run was started with beside its input; another life of it begins with the same."""
+        return {
+            "conversation": self.conversation,
+            "principal": self.principal,
+            "workspace": self.workspace,
+            "limits": self._limits,
+            "explain": self.explain,
+        }
+
+    def _new_journal(self) -> Journal:
+        row = RunRow(
+            run=self.run,
+            root=self.root,
+            parent=self.parent,
+            agent=self.config.name,
+            input=self._kept_input() if self.services.store else None,
+            plugin_digest=self.services.plugin_digest(),
+            at=self.clock.time(),
+        )
+        return Journal(row, self.clock, store=self.services.store)
+
+    def _kept_input(self) -> Json:
+        said = self.given is not self.input  # messages, of which `input` is only the text
+        messages = to_json(normalize(self.given)) if said else None
+        history = to_json(self.history)
+        return {"inputs": self.input, "messages": messages, "history": history, "options": to_json(self.options())}
+
+    async def _redacted(self, value: Json) -> Json:
+        return await redacted(self, value, "event")
+
+    def __repr__(self) -> str:
+        return f"<run {self.run} of {self.config.name}>"
+
+
+async def redacted(run: Run, value: Json, sink: str) -> Json:
+    """A value without what must not be seen there."""
+    layer = run.hooks.redact
+    return value if layer is None else await layer(run, value, sink)
+
+
+def inputs_of(row: RunRow) -> tuple[Any, dict[str, Any]]:
+    """The input of a run as it was recorded, and the options that it was started with."""
+    messages: Any = row.input["messages"]
+    inputs = row.input["inputs"] if messages is None else list(map(message_from_json, messages))
+    options = dict(row.input["options"])
+    options["principal"] = msgspec.convert(options["principal"], Principal)
+    options["limits"] = msgspec.convert(options["limits"], ResourceLimits | None)
+    return inputs, {"history": list(map(message_from_json, row.input["history"])), **options}
+
+
+def tighter(a: ResourceLimits, b: ResourceLimits) -> ResourceLimits:
+    """For each unit the smaller of two limits."""
+    both = {name: (getattr(a, name), getattr(b, name)) for name in a.__struct_fields__}
+    return ResourceLimits(
+        **{name: min((v for v in pair if v is not None), default=None) for name, pair in both.items()}
+    )

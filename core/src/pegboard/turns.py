@@ -1,0 +1,473 @@
+"""The turns of a model: requests, tool calls, repairs, until there is an output.
+
+This is the default body of `execution_phase`, and what a turn's `TurnHooks` are bound to. Which phases stand around it
+is the runner's business; what a model is shown is decided by `context`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+
+from pegboard import calls as tool_calls
+from pegboard import context, recovery
+from pegboard.budget import Reservation, cost_of, price_for
+from pegboard.errors import (
+    LoopLimitError,
+    ModelOutputInvalidError,
+    ModelOutputLimitError,
+    ModelRefusedError,
+    PriceUnknownError,
+)
+from pegboard.history import estimate_message, estimate_tokens
+from pegboard.journal import Step
+from pegboard.model import ModelBase, Sink
+from pegboard.output import FINAL_OUTPUT, StructuredOutput
+from pegboard.run import Run
+from pegboard.tools import spec_for
+from pegboard.types import (
+    UNSET,
+    BudgetRequest,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    RunState,
+    StreamEvent,
+    Tier,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Usage,
+    evolve,
+    message_from_json,
+    to_json,
+    tool_result,
+)
+
+Send = Callable[[ModelRequest], Awaitable[ModelResponse]]
+EVALUATE_EVERY_TURNS = 3
+DEFAULT_MAX_OUTPUT = 4096
+"""Tokens reserved for an answer whose length nothing limits."""
+
+
+async def take_turns(run: Run, state: RunState) -> RunState:
+    """Turn after turn until the model gives an output.
+
+    Raises:
+        LoopLimitError: `max_turns` was reached.
+    """
+    binding = TurnBinding(run)
+    most = min(run.config.max_turns, run.services.bounds.turns)
+    while True:
+        if run.services.stale:
+            await run.services.refresh()
+            await run.equip()
+        if _is_tier_in_question(run):
+            state = await _other_tier(run, state)
+        if run.turn >= most:
+            raise LoopLimitError(f"run `{run.run}` reached its limit of {most} turns", hint="peg help loop.limit")
+        run.turn += 1
+        _take_messages(run)
+        if run.resumed:
+            await recovery.take_again(run, "model.request")
+        model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
+        response, results = await model.turn(await _request(run, model), binding)
+        if run.builds and run.hooks.context_measure is not None:
+            await run.hooks.context_measure(run, run.builds[-1], response.usage)
+        _check_finish(run, response)
+        output = _output_of(run, binding, response, results)
+        if output is not UNSET and not run.inbox:
+            return evolve(state, output=output, turn=run.turn, messages=run.log.view(), tier=run.tier)
+
+
+# --- before a request --------------------------------------------------------------------------------------------
+
+
+def _is_tier_in_question(run: Run) -> bool:
+    """Between turns: a call asked for another tier of tools, or it is time to ask."""
+    if run.turn == 0:
+        return False
+    timely = run.hooks.tool_transition_evaluation is not None and run.turn % EVALUATE_EVERY_TURNS == 0
+    return timely or run.tier_wanted is not None
+
+
+async def _other_tier(run: Run, state: RunState) -> RunState:
+    layer = run.hooks.tool_transition_evaluation
+    before = run.tier
+    state = evolve(state, tier=run.tier, turn=run.turn)
+    state = await (layer(run, state, _wanted_tier) if layer else _wanted_tier(run, state))
+    run.tier_wanted = None
+    if state.tier == before:
+        return state
+    return await raise_tier(run, state, before)
+
+
+async def _wanted_tier(run: Any, state: RunState) -> RunState:
+    return state if run.tier_wanted is None else evolve(state, tier=run.tier_wanted)
+
+
+async def raise_tier(run: Run, state: RunState, before: Tier) -> RunState:
+    """Switch the tools of a higher tier on."""
+    denied = await tool_calls.judge_tier(run, state.tier)
+    if denied is None and state.tier not in run.config.tiers:
+        denied = "the agent does not reach it"
+    if denied is not None:
+        run.degrade(f"tool tier `{state.tier}`", denied)
+        return evolve(state, tier=before)
+    layer = run.hooks.toolbelt_activation
+    state = await (layer(run, state, _add_tools) if layer else _add_tools(run, state))
+    run.tier, run.toolset = state.tier, None
+    run.emit("tool.tier", {"from": before, "to": state.tier, "reason": "asked for"})
+    return state
+
+
+async def _add_tools(run: Any, state: RunState) -> RunState:
+    return evolve(state, tools=offered(run, state.tier))
+
+
+def offered(run: Run, tier: Tier) -> tuple[str, ...]:
+    """Names of the tools up to a tier; new tiers come last, so that a cached prefix survives."""
+    if tier == "core":
+        return tuple([name for name, bound in run.tools.items() if bound.tier == "core"])
+    reach = tool_calls.TIERS[: tool_calls.TIERS.index(tier) + 1]
+    return tuple(name for level in reach for name, bound in run.tools.items() if bound.tier == level)
+
+
+def _take_messages(run: Run) -> None:
+    """Show the model what was queued into the run; a resumed run shows the same at the same turn."""
+    for data in run.journal.messages_at(run.turn):
+        run.log.append(message_from_json(data))
+    while run.inbox:
+        message = run.inbox.pop(0)
+        run.log.append(message)
+        run.emit("run.message", {"turn": run.turn, "message": to_json(message)})
+
+
+async def _request(run: Run, model: ModelBase) -> ModelRequest:
+    messages, marks = await context.prepare(run, model)
+    instructions = run.config.instructions
+    if run.instructions:
+        instructions = f"{instructions}\n\n{run.instructions}".lstrip()
+    request = ModelRequest(
+        model=model.id,
+        messages=messages,
+        instructions=instructions,
+        tools=_toolset(run),
+        settings=run.settings,
+        cache_marks=marks,
+        run=run.run,
+    )
+    if run.output is not None:
+        request = run.output.ask(request)
+    return _final_request(request) if run.wants_final_answer else request
+
+
+def _final_request(request: ModelRequest) -> ModelRequest:
+    tools = tuple(spec for spec in request.tools if spec.name == FINAL_OUTPUT)
+    instructions = f"{request.instructions}\n\nYou repeat yourself: give the final answer now.".lstrip()
+    return msgspec.structs.replace(request, tools=tools, instructions=instructions)
+
+
+def _toolset(run: Run) -> tuple[ToolSpec, ...]:
+    if run.toolset is None:
+        run.toolset = tuple([spec_for(run.tools[name].tool) for name in offered(run, run.tier)])
+    specs: tuple[ToolSpec, ...] = run.toolset
+    return specs
+
+
+# --- after an answer ---------------------------------------------------------------------------------------------
+
+
+def _check_finish(run: Run, response: ModelResponse) -> None:
+    if response.finish == "length":
+        run.log.settle()
+        raise ModelOutputLimitError(
+            f"the answer of `{response.model}` was cut at the output limit", model=response.model, usage=response.usage
+        )
+    if response.finish == "refused":
+        raise ModelRefusedError(
+            f"`{response.model}` refused: {response.text or 'no reason given'}", model=response.model
+        )
+
+
+def _output_of(run: Run, binding: TurnBinding, response: ModelResponse, results: Sequence[ToolResult]) -> Any:
+    """The output, or `UNSET` when another turn is needed."""
+    if binding.final is not UNSET:
+        value, binding.final = binding.final, UNSET
+        return value
+    if results:
+        return UNSET
+    if run.output is None:
+        return response.text
+    try:
+        return run.output.from_text(response.text)
+    except ModelOutputInvalidError as error:
+        send_back(run, run.output, error)
+        run.log.append(Message.user(f"{error.message}. Answer again."))
+        return UNSET
+
+
+def send_back(run: Run, output: StructuredOutput, error: ModelOutputInvalidError) -> None:
+    """Count an invalid answer.
+
+    Raises:
+        ModelOutputInvalidError: it was the last that is allowed.
+    """
+    output.invalid += 1
+    if output.invalid > run.config.output_retries:
+        raise error
+    run.emit("output.invalid", {"errors": error.message, "attempt": output.invalid})
+    run.restart("output_invalid")
+
+
+# --- one turn's hooks --------------------------------------------------------------------------------------------
+
+
+class TurnBinding:
+    """The `TurnHooks` of a run: steps and layers around a request, the call pipeline, the sink."""
+
+    __slots__ = ("_attempt", "_provided", "_run", "final")
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._attempt = 1
+        self._provided: ModelResponse | None = None
+        self.final: Any = UNSET
+
+    @property
+    def on_event(self) -> Callable[[StreamEvent], Awaitable[None] | None] | None:
+        """Where events go, when somebody streams."""
+        return None if self._run.sink is None else self._show
+
+    def _show(self, event: StreamEvent) -> Awaitable[None] | None:
+        event.attempt = self._attempt
+        sink: Sink = self._run.sink  # type: ignore[assignment]  # asked above
+        return sink.put(event)
+
+    def model_request(self, request: ModelRequest, send: Send) -> Coroutine[Any, Any, ModelResponse]:
+        """One step: read back, or asked for through the layers."""
+        step = self._run.journal.open("model.request", request)
+        return self._ask(step, request, send) if step.recorded is None else self._recall(step)
+
+    async def _recall(self, step: Step) -> ModelResponse:
+        response: ModelResponse = self._run.journal.result(step)
+        await self._run.account_for(response.usage, response.model)
+        self._run.log.append(Message("assistant", response.parts))
+        return response
+
+    async def tool_calls(self, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+        """Execute real tools first, then accept a final output."""
+        run = self._run
+        if run.wants_final_answer and any(call.name != FINAL_OUTPUT for call in calls):
+            raise LoopLimitError(f"run `{run.run}` is stuck: it repeats the same calls", hint="peg help tool.loop")
+        if run.output is None or run.output.strategy != "tool":
+            return await tool_calls.perform_all(run, calls)
+        real = [call for call in calls if call.name != FINAL_OUTPUT]
+        results = list(await tool_calls.perform_all(run, real)) if real else []
+        final = [call for call in calls if call.name == FINAL_OUTPUT]
+        return [*results, *self._accept(run.output, final)] if final else results
+
+    def _accept(self, output: StructuredOutput, calls: Sequence[ToolCall]) -> Sequence[ToolResult]:
+        results: list[ToolResult] = []
+        errors: list[ModelOutputInvalidError] = []
+        for call in calls:
+            try:
+                self.final = output.from_call(call)
+                results.append(tool_result(call.id, "accepted"))
+            except ModelOutputInvalidError as error:
+                results.append(tool_result(call.id, error.message, status="error", code=error.code))
+                errors.append(error)
+        self._run.tool_results(results)
+        for invalid in errors:
+            send_back(self._run, output, invalid)
+        return results
+
+    async def _ask(self, step: Step, request: ModelRequest, send: Send) -> ModelResponse:
+        run = self._run
+        self._attempt, self._provided, run.failed_step, run.replaying = step.attempt, None, None, False
+        run.journal.start(step, model=request.model)
+        if run.sink is not None:
+            run.sink.put(StreamEvent("start", None, run=run.run, attempt=step.attempt, data={"model": request.model}))
+        layer = run.hooks.model_request
+        try:
+            if layer is None:
+                response = await self._send(request, send)
+            else:
+                response = await layer(run, request, lambda _, changed: self._send(changed, send))
+        except BaseException as error:
+            run.journal.fail(step, error)
+            run.failed_step = step
+            spent = _spent(error)
+            if spent is not None:
+                await run.account_for(spent, request.model)
+            raise
+        cost = await run.account_for(response.usage, response.model)
+        run.journal.finish(step, response, usage=response.usage, tokens=response.usage.total_tokens, cost_usd=cost)
+        if layer is not None:
+            self._say_anew(response)
+        if run.journal.flushes:
+            await run.journal.flush()
+        run.log.append(Message("assistant", response.parts))
+        return response
+
+    def _send(self, request: ModelRequest, send: Send) -> Awaitable[ModelResponse]:
+        """Innermost: budget, redaction, provider, settlement."""
+        run, hooks = self._run, self._run.hooks
+        if run.is_bounded or hooks.reserve_budget is not None:
+            return self._paid(request, send)
+        if hooks.redact is None and hooks.transform_stream is None and hooks.model_request is None:
+            return send(request)
+        return self._deliver(request, send)
+
+    async def _paid(self, request: ModelRequest, send: Send) -> ModelResponse:
+        run = self._run
+        wanted = BudgetRequest(
+            run=run.run, kind="model", resource=request.model, tokens=_most_tokens(request), principal=run.principal
+        )
+        reservation = await tool_calls.reserve(run, wanted, await _amounts(run, request))
+        try:
+            response = await self._deliver(_capped(run, request), send)
+        except BaseException as error:
+            await tool_calls.settle(run, wanted, tokens=wanted.tokens, outcome="failed", estimated=True)
+            _settle_failed(reservation, error)
+            raise
+        await self._settle(reservation, wanted, response)
+        return response
+
+    async def _settle(self, reservation: Reservation | None, wanted: BudgetRequest, response: ModelResponse) -> None:
+        run = self._run
+        tokens = response.usage.total_tokens
+        cost = cost_of(price_for(await run.services.prices(), response.model), response.usage)
+        actual: dict[Any, float] = {}
+        if tokens is not None:
+            actual["tokens"] = tokens
+        if cost is not None:
+            actual["cost_usd"] = cost
+        if reservation is not None:
+            reservation.settle(actual)
+        await tool_calls.settle(run, wanted, tokens=tokens, cost_usd=cost, estimated=tokens is None)
+
+    async def _deliver(self, request: ModelRequest, send: Send) -> ModelResponse:
+        """Without what the model must not see, and with the answer's events passing those who transform them."""
+        run = self._run
+        layer = run.hooks.redact
+        if layer is not None:
+            plain = await layer(run, [to_json(message) for message in request.messages], "model")
+            if not isinstance(plain, list):  # the marker of a redaction that failed
+                plain = [to_json(Message.user(str(plain)))]
+            request = msgspec.structs.replace(request, messages=tuple(map(message_from_json, plain)))
+        if run.sink is None or run.hooks.transform_stream is None:
+            response = await send(request)
+        else:
+            response = await _through_transformers(run, self, request)
+        self._provided = response
+        return response
+
+    def _say_anew(self, response: ModelResponse) -> None:
+        """Where a layer changed the text after it was streamed, void what was shown and show the new text."""
+        run, provided = self._run, self._provided
+        if run.sink is None or (provided is not None and provided.text == response.text):
+            return
+        if provided is not None:
+            run.restart("replaced", self._attempt)
+        run.sink.put(StreamEvent("text", response.text, run=run.run, buffer=[response.text]))
+
+
+async def _through_transformers(run: Run, binding: TurnBinding, request: ModelRequest) -> ModelResponse:
+    """Send, with the events passing `transform_stream` before they reach the sink."""
+    pipe: asyncio.Queue[StreamEvent | None] = asyncio.Queue(64)
+
+    async def events() -> AsyncIterator[StreamEvent]:
+        while (event := await pipe.get()) is not None:
+            yield event
+
+    async def show(source: AsyncIterator[StreamEvent]) -> None:
+        transform = run.hooks.transform_stream
+        failed: Exception | None = None
+        try:
+            async for event in transform(run, source) if transform is not None else source:
+                waiting = binding._show(event)
+                if waiting is not None:
+                    await waiting
+        except Exception as exc:
+            failed = exc
+        async for _ in source:  # of a transformer that ended early: the model must not wait for it
+            pass
+        if failed is not None:
+            raise failed
+
+    def feed(event: StreamEvent) -> Awaitable[None] | None:
+        if pipe.full():
+            return pipe.put(event)
+        pipe.put_nowait(event)
+        return None
+
+    showing = asyncio.create_task(show(events()))
+    model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
+    try:
+        response = await model.send(request, feed)
+        await pipe.put(None)
+        await showing
+    except BaseException:
+        showing.cancel()
+        await asyncio.wait({showing})
+        raise
+    return response
+
+
+async def _amounts(run: Run, request: ModelRequest) -> dict[Any, float]:
+    """What a request may use at most, in the units that are limited."""
+    amounts: dict[Any, float] = {"requests": 1.0}
+    if run.budget.limits("tokens"):
+        amounts["tokens"] = float(_most_tokens(request))
+    if run.budget.limits("cost_usd"):
+        amounts["cost_usd"] = await _most_cost(run, request)
+    return amounts
+
+
+def _capped(run: Run, request: ModelRequest) -> ModelRequest:
+    """The request with the length of its answer limited to what was reserved for it."""
+    limited = run.budget.limits("tokens") or run.budget.limits("cost_usd")
+    if not limited or request.settings.max_output_tokens is not None:
+        return request
+    settings = evolve(request.settings, max_output_tokens=DEFAULT_MAX_OUTPUT)
+    return evolve(request, settings=settings)
+
+
+async def _most_cost(run: Run, request: ModelRequest) -> float:
+    price = price_for(await run.services.prices(), request.model)
+    if price is None:
+        if run.services.unknown_price == "allow":
+            return 0.0
+        raise PriceUnknownError(
+            f"a money limit is set and the price of `{request.model}` is not known",
+            hint="peg help budget.price_unknown",
+        )
+    output = request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT
+    return (_input_tokens(request) * price.input + output * price.output) / 1_000_000
+
+
+def _most_tokens(request: ModelRequest) -> int:
+    return _input_tokens(request) + (request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT)
+
+
+def _input_tokens(request: ModelRequest) -> int:
+    tools = sum(estimate_tokens(f"{spec.description}{spec.input_schema}") for spec in request.tools)
+    return estimate_tokens(request.instructions) + tools + sum(map(estimate_message, request.messages))
+
+
+def _spent(error: BaseException) -> Usage | None:
+    """What an attempt used that failed: unknown, where an answer had begun and nobody said."""
+    usage = getattr(error, "usage", None)
+    if isinstance(usage, Usage):
+        return usage
+    return Usage() if getattr(error, "stream_started", isinstance(error, asyncio.CancelledError)) else None
+
+
+def _settle_failed(reservation: Reservation | None, error: BaseException) -> None:
+    """A request that failed may have cost something: what was reserved stands, unless it was never sent."""
+    if reservation is not None and not getattr(error, "stream_started", True):
+        reservation.release()

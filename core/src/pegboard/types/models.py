@@ -1,0 +1,252 @@
+"""What is sent to a model and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from pegboard.types.messages import Content, JsonObject, Message, ToolCall, text_of
+
+FinishReason = Literal["stop", "tool_calls", "length", "refused", "other"]
+Known = Literal["yes", "no", "unknown"]
+EventType = Literal[
+    "start",
+    "text",
+    "thinking",
+    "tool_call_start",
+    "tool_call_delta",
+    "tool_call",
+    "tool_result",
+    "file",
+    "citation",
+    "usage",
+    "restart",
+    "error",
+    "final",
+]
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens of one or more requests. `None` is *unknown*; unknown plus anything is unknown, never 0."""
+
+    input_tokens: int | None = None
+    """Includes cache reads and writes."""
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    thinking_tokens: int | None = None
+    requests: int = 1
+    source: Literal["provider", "estimated", "unknown"] = "unknown"
+
+    def __add__(self, other: Usage) -> Usage:
+        # No requests at all is the neutral element: a run that has sent nothing has used nothing.
+        if not self.requests:
+            return other
+        if not other.requests:
+            return self
+        return Usage(
+            _sum(self.input_tokens, other.input_tokens),
+            _sum(self.output_tokens, other.output_tokens),
+            _sum(self.cache_read_tokens, other.cache_read_tokens),
+            _sum(self.cache_write_tokens, other.cache_write_tokens),
+            _sum(self.thinking_tokens, other.thinking_tokens),
+            self.requests + other.requests,
+            self.source if self.source == other.source else "estimated",
+        )
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Input and output together."""
+        return _sum(self.input_tokens, self.output_tokens)
+
+
+def _sum(a: int | None, b: int | None) -> int | None:
+    return None if a is None or b is None else a + b
+
+
+NO_USAGE = Usage(0, 0, 0, 0, 0, 0, "provider")
+
+
+class ModelSettings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """How to ask. `None` leaves a setting to the next layer: run, agent, alias, provider."""
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+    thinking: Literal["off", "low", "medium", "high"] | int | None = None
+    """A level, or a number of tokens."""
+    tool_choice: str | None = None
+    """`auto`, `none`, `required`, or the name of one tool."""
+    parallel_tools: bool | None = None
+    cache: Literal["auto", "off", "explicit"] | None = None
+    timeout_s: float | None = None
+    extra: JsonObject = {}
+    """Passed to the provider verbatim."""
+
+    def over(self, base: ModelSettings) -> ModelSettings:
+        """These settings, with the gaps filled from `base`."""
+        if base is DEFAULT_SETTINGS:
+            return self
+        own = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) not in (None, {})}
+        return msgspec.structs.replace(base, **own) if own else base
+
+
+DEFAULT_SETTINGS = ModelSettings()
+
+
+class ToolSpec(msgspec.Struct, frozen=True, gc=False):
+    """What a model is told about a tool."""
+
+    name: str
+    description: str
+    input_schema: JsonObject
+
+
+class ModelCapabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model can do. `unknown` is tried once, then remembered."""
+
+    tools: Known = "unknown"
+    parallel_tools: Known = "unknown"
+    structured_output: Known = "unknown"
+    structured_with_tools: Known = "unknown"
+    thinking: Known = "unknown"
+    vision: Known = "unknown"
+    audio: Known = "unknown"
+    files: Known = "unknown"
+    prompt_cache: Literal["none", "implicit", "explicit", "unknown"] = "unknown"
+    system_role: Known = "unknown"
+    seed: Known = "unknown"
+    context_window: int | None = None
+    """In tokens; `None` when not known."""
+    max_output: int | None = None
+    source: Literal["declared", "probed", "configured"] = "declared"
+
+
+class ModelRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What is about to be sent to a model."""
+
+    model: str
+    """Provider and name, for example `"anthropic:claude-x"`."""
+    messages: Sequence[Message]
+    instructions: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    settings: ModelSettings = DEFAULT_SETTINGS
+    output_schema: JsonObject | None = None
+    """Set when the model's own schema mode is to be used."""
+    cache_marks: tuple[int, ...] = ()
+    """Indexes of messages after which the layout asks for a cache breakpoint."""
+    run: str = ""
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """How a provider's stream ended."""
+
+    reason: FinishReason
+    usage: Usage | None = None
+    model: str | None = None
+    """The model that answered, where it differs from the one asked for."""
+
+
+class ModelChunk(msgspec.Struct, gc=False):
+    """One piece of a provider's stream, made by a provider plugin; exactly one of the fields is set.
+
+    `text` and `thinking` are deltas. `tool_call` is complete, or `call_delta` is `(id, name, argument text)` with the
+    name in its first delta only. `part` is any other complete part. The last chunk carries `finish`.
+    """
+
+    # Mutable on purpose: one is made per delta and thrown away, and nothing shares it.
+    text: str | None = None
+    thinking: str | None = None
+    tool_call: ToolCall | None = None
+    call_delta: tuple[str, str, str] | None = None
+    part: Content | None = None
+    finish: Finish | None = None
+
+
+class ModelResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The complete answer to one request."""
+
+    parts: tuple[Content, ...]
+    finish: FinishReason = "stop"
+    usage: Usage = Usage()
+    model: str = ""
+
+    @property
+    def text(self) -> str:
+        """The visible text."""
+        return text_of(self.parts)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls that the model asks for."""
+        return tuple([part for part in self.parts if isinstance(part, ToolCall)])
+
+
+class StreamEvent:
+    """One event of a streamed run.
+
+    `content` is the delta, part or data that `type` names. `accumulated` is the message so far in this attempt,
+    joined only when it is read, since joining at every delta is quadratic; on the final event it is the `RunResult`.
+    A `restart` voids the attempt before it: forget its text.
+    """
+
+    __slots__ = ("_buffer", "_length", "attempt", "content", "data", "is_final", "run", "seq", "type")
+
+    def __init__(
+        self,
+        type: EventType,
+        content: Any = None,
+        *,
+        is_final: bool = False,
+        run: str = "",
+        seq: int = 0,
+        attempt: int = 1,
+        data: JsonObject | None = None,
+        buffer: list[str] | None = None,
+    ) -> None:
+        self.type = type
+        self.content = content
+        self.is_final = is_final
+        self.run = run
+        self.seq = seq
+        self.attempt = attempt
+        self.data = data
+        self._buffer = buffer
+        self._length = len(buffer) if buffer is not None else 0
+
+    @property
+    def accumulated(self) -> Any:
+        """The text of this attempt up to this event, or the `RunResult` on the final one."""
+        if self.is_final:
+            return self.content
+        return "".join(self._buffer[: self._length]) if self._buffer is not None else ""
+
+    def __repr__(self) -> str:
+        return f"StreamEvent({self.type!r}, {self.content!r}, attempt={self.attempt}, seq={self.seq})"
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model costs, per million tokens."""
+
+    provider: str
+    model: str
+    """A name, or a pattern with `*`."""
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+    currency: str = "USD"
+    valid_from: str = ""
+
+
+class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Dated prices with their source. No row for a model means its cost is unknown, never 0."""
+
+    prices: tuple[Price, ...]
+    dated: str
+    source: str
