@@ -1,0 +1,150 @@
+"""`peg plugins new`, `link`, `validate`, `compile`, `check`: for those who write plugins."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+import pegboard
+from pegboard.cli.contract import Answer, Output, command, option
+from pegboard.cli.inventory import Inventory
+from pegboard.errors import PluginError, PluginInstallError, PluginManifestError, UsageError
+from pegboard.plugins import authoring, packages, scan
+from pegboard.plugins.index import PluginRecord
+from pegboard.plugins.manifest import FILE_NAME
+
+_CHECK_LIMIT_S = 900.0
+_PLUGIN = click.argument("plugin", metavar="[PATH|ID]", default=".")
+
+
+@command("new")
+@click.argument("name")
+@option("--kind", "kinds", multiple=True, default=["tool"], help="What it offers: tool, model, observer, gate, agent.")
+@option("--summary", default="One line that says what the plugin does", help="What it does, in one line.")
+@option("--runtime", type=click.Choice(["in-process", "subprocess"]), default="in-process", help="Where it runs.")
+@option("--license", "licence", default="Apache-2.0", help="Apache-2.0, MIT or BSD-3-Clause.")
+@option("--author", default="Your Name", help="Who writes it.")
+@option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path(), help="Where its folder is made.")
+@option("--template", help="Another template: a folder or a repository.", show_default="the one of pegboard")
+def new(
+    name: str,
+    kinds: tuple[str, ...],
+    summary: str,
+    runtime: str,
+    licence: str,
+    author: str,
+    output: Path,
+    template: str | None,
+) -> Answer:
+    """Write a new plugin NAME from the template; its distribution is pegboard-NAME."""
+    answers = {
+        "name": name,
+        "summary": summary,
+        "kinds": ",".join(kinds),
+        "runtime": runtime,
+        "license": licence,
+        "author": author,
+    }
+    folder = _render(template or _own_template(), answers, output)
+    steps = f"wrote {folder}\n\nnext:\n  peg plugins link {folder}\n  peg plugins check {name}"
+    return Answer({"folder": str(folder), "answers": answers}, steps)
+
+
+def _own_template() -> str:
+    """The template that comes with core; in the repository it is a link to the one at its top."""
+    return str(Path(pegboard.__file__).parent / "plugin_template")
+
+
+def _render(template: str, answers: dict[str, str], output: Path) -> Path:
+    try:
+        from cookiecutter.exceptions import CookiecutterException  # type: ignore[import-untyped]  # it has no types
+        from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]  # it has no types
+    except ImportError as error:
+        raise UsageError("the template needs cookiecutter", hint="pip install pegboard[author]") from error
+    try:
+        return Path(cookiecutter(template, no_input=True, extra_context=answers, output_dir=str(output)))
+    except CookiecutterException as error:
+        raise UsageError(f"the template could not be rendered: {error}", hint="peg plugins new --help") from error
+
+
+@command("link")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def link(folder: Path) -> Answer:
+    """Use the plugin project in FOLDER from where it is; its next start sees every change."""
+    project = authoring.read_project(folder)
+    there = [record for record in Inventory().index.plugins if record.id in project.plugins]
+    for record in there:
+        if record.info_path and not Path(record.info_path, "direct_url.json").exists():
+            text = f"plugin `{record.id}` is installed from {record.dist} {record.version}"
+            raise PluginInstallError(text, hint=f"peg plugins uninstall {record.id} --keep-config")
+    authoring.link(folder)
+    for text in packages.unmet(project.name):
+        Output.current().warn(text)
+    ids = sorted(project.plugins)
+    return Answer({"dist": project.name, "plugins": ids, "folder": str(folder)}, f"linked {', '.join(ids)} to {folder}")
+
+
+@command("validate")
+@_PLUGIN
+def validate(plugin: str) -> Answer:
+    """Check a manifest, the files it names, and that it agrees with the code. No plugin is imported."""
+    record = _record(plugin)
+    found = authoring.disagreements(record)
+    data = {"id": record.id, "manifest": record.manifest_path, "problems": found, "warnings": list(record.warnings)}
+    lines = [*found, *(f"warning: {text}" for text in record.warnings)]
+    if not found:
+        return Answer(data, "\n".join([*lines, f"plugin `{record.id}`: manifest and code agree"]))
+    error = PluginManifestError(f"plugin `{record.id}`: {len(found)} problems", hint=f"peg plugins compile {plugin}")
+    return Answer(data, "\n".join(lines), error=error)
+
+
+@command("compile")
+@_PLUGIN
+@option("--check", is_flag=True, help="Write nothing; it is an error when something would change.")
+def compile_manifest(plugin: str, check: bool) -> Answer:
+    """Write hooks and tools into the manifest as the code has them. The code is run, in a process of its own."""
+    record = _record(plugin)
+    if record.package_path is None:
+        raise PluginManifestError(f"there is no package with a `{FILE_NAME}` in `{plugin}`", hint="peg plugins new")
+    path = Path(record.manifest_path or Path(record.package_path, FILE_NAME))
+    before = path.read_text("utf-8") if path.exists() else f'schema = 1\nid = "{record.id}"\napi = ">=1.0,<2"\n'
+    after = authoring.compiled(before, authoring.code_of(record))
+    data = {"manifest": str(path), "changed": before != after, "text": after}
+    if before == after:
+        return Answer(data, f"{path} is as the code is")
+    if check:
+        error = PluginManifestError(f"{path} is not as the code is", hint=f"peg plugins compile {plugin}")
+        return Answer(data, error=error)
+    path.write_text(after, encoding="utf-8")
+    return Answer(data, f"wrote {path}")
+
+
+@command("check")
+@click.argument("plugin", metavar="ID")
+@option("--tier", type=click.Choice(["bronze", "silver"]), default="silver", help="How much is asked of it.")
+def check(plugin: str, tier: str) -> Answer:
+    """Run the conformance suite on an installed or linked plugin."""
+    record = Inventory().find(plugin).record
+    if importlib.util.find_spec("pegboard_testing") is None:
+        hint = "peg plugins install pegboard-testing"
+        raise PluginError("the conformance suite is in `pegboard-testing`, which is not installed", hint=hint)
+    suite = ["--pyargs", "pegboard_testing.conformance", "--plugin", record.id, "--tier", tier]
+    options = ["-q", "-p", "no:cacheprovider"]
+    # Its stdout goes to our stderr, since ours is for the answer.
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *suite], stdout=2, timeout=_CHECK_LIMIT_S, check=False
+    )
+    data = {"id": record.id, "tier": tier, "conforms": done.returncode == 0}
+    if done.returncode == 0:
+        return Answer(data, f"plugin `{record.id}` conforms to {tier}")
+    error = PluginError(f"plugin `{record.id}` does not conform to {tier}", hint=f"peg plugins validate {record.id}")
+    return Answer(data, error=error)
+
+
+def _record(plugin: str) -> PluginRecord:
+    """A plugin by folder, or by the id of an installed one."""
+    return scan.from_folder(plugin) if Path(plugin).is_dir() else Inventory().find(plugin).record

@@ -1,0 +1,162 @@
+"""`peg config`: which settings hold, where each comes from, and how to change one. Nothing of a plugin is imported."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pegboard import config, config_edit, shape
+from pegboard.cli.contract import Answer, Output, command, option
+from pegboard.cli.inventory import Inventory
+from pegboard.config import Config, Explained
+from pegboard.errors import ConfigError, UsageError
+
+
+@command("show")
+def show() -> Answer:
+    """Show every setting that is in force, and where it comes from."""
+    settings = config.load(tolerant=True)
+    found = [item for item in map(settings.explain, settings.keys()) if item]
+    lines = [f"{item.key} = {_shown(item.value)}  # {_where(item)}" for item in found]
+    data = {
+        "settings": settings.to_dict(),
+        "sources": {item.key: _source(item) for item in found},
+        "files": settings.files,
+        "project": str(settings.project) if settings.project else None,
+        "trusted": settings.trusted,
+        "warnings": settings.warnings,
+        "problems": [problem.to_json() for problem in settings.problems],
+    }
+    return Answer(data, "\n".join(lines), error=settings.problems[0] if settings.problems else None)
+
+
+@command("explain")
+@click.argument("key")
+def explain(key: str) -> Answer:
+    """Show the value of KEY, the layer, file and line it comes from, and what it overrode."""
+    settings = config.load(tolerant=True)
+    found = settings.explain(key)
+    if found is None:
+        return _explain_unset(key, settings)
+    lines = [f"{found.key} = {_shown(found.value)}", f"from {_where(found)}"]
+    lines += [f"instead of {_shown(value.value)}, from {_place(value)}" for value in found.overrode]
+    return Answer({"key": key, "set": True, **_source(found), "value": found.value}, "\n".join(lines))
+
+
+def _explain_unset(key: str, settings: Config) -> Answer:
+    table = settings.get(key)
+    if table:
+        return Answer({"key": key, "set": True, "value": table}, f"{key} is a table: {', '.join(sorted(table))}")
+    part = shape.subschema(config.schema(), config.split_key(key))
+    if part is None:
+        near = get_close_matches(key, [*settings.keys(), *config.schema()["properties"]], n=1)
+        meant = f"; did you mean `{near[0]}`?" if near else ""
+        raise UsageError(f"there is no setting `{key}`{meant}", hint="peg config schema")
+    text = f"{key} is not set\n{part.get('description', '')}"
+    return Answer({"key": key, "set": False, "value": None}, text.strip())
+
+
+@command("schema")
+def schema() -> Answer:
+    """Print the JSON Schema of config.toml, with the settings of every installed plugin."""
+    whole = json.loads(json.dumps(config.schema()))
+    plugins = whole["properties"]["plugins"]
+    plugins["properties"] = {
+        record.id: found for record in Inventory().index.plugins if (found := _plugin_schema(record)) is not None
+    }
+    return Answer(whole, json.dumps(whole, indent=2))
+
+
+def _plugin_schema(record: Any) -> dict[str, Any] | None:
+    declared = (record.manifest or {}).get("config", {}).get("schema")
+    if isinstance(declared, str) and record.package_path:
+        try:
+            declared = json.loads(Path(record.package_path, declared).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+    return declared if isinstance(declared, dict) else None
+
+
+@command("set")
+@click.argument("key")
+@click.argument("value", required=False)
+@option("--unset", is_flag=True, help="Take the value out instead.")
+@option(
+    "--scope",
+    type=click.Choice(["user", "project", "system"]),
+    default="user",
+    help="Whose file is written: yours, that of this project, or that of the machine.",
+)
+def set_value(key: str, value: str | None, unset: bool, scope: str) -> Answer:
+    """Write KEY = VALUE into a config.toml; comments and order in it stay.
+
+    VALUE is text, or TOML for what is no text: true, 3, '["a", "b"]'.
+    """
+    if (value is None) is not unset:
+        raise UsageError("give a value, or --unset and no value", hint="peg config set --help")
+    file = _file(scope)
+    path = config.split_key(key)
+    if unset:
+        there = config_edit.remove(file, path)
+        text = f"took {key} out of {file}" if there else f"{key} is not set in {file}"
+        return Answer({"key": key, "file": str(file), "removed": there}, text)
+    parsed = _checked(key, value)
+    config_edit.set_value(file, path, parsed)
+    _warn_if_overridden(key, file)
+    return Answer({"key": key, "file": str(file), "value": parsed}, f"{key} = {_shown(parsed)} in {file}")
+
+
+def _checked(key: str, text: str | None) -> Any:
+    """The value as its schema wants it.
+
+    Raises:
+        ConfigError: it does not fit, or there is no such setting.
+    """
+    settings = config.load(command_line={key: text}, tolerant=True)
+    found = settings.explain(key)
+    if found is None or found.layer != "command line":
+        problems = [problem for problem in settings.problems if problem.message.startswith("the command line")]
+        raise problems[-1] if problems else ConfigError(f"there is no setting `{key}`", hint="peg config schema")
+    return found.value
+
+
+def _warn_if_overridden(key: str, file: Path) -> None:
+    settings = config.load(tolerant=True)
+    found = settings.explain(key)
+    out = Output.current()
+    if found is not None and found.file != str(file):
+        out.warn(f"{_where(found)} sets `{key}` too, and that is what holds")
+    for problem in settings.problems:
+        out.warn(problem.message)
+
+
+def _file(scope: str) -> Path:
+    if scope == "project":
+        return config.project_file(config.find_project() or Path.cwd())
+    file = config.user_file() if scope == "user" else config.system_file()
+    if file is None:
+        raise ConfigError("no home folder is known, so there is no file to write", hint="export PEGBOARD_HOME=FOLDER")
+    return file
+
+
+def _source(item: Explained) -> dict[str, Any]:
+    overrode = [value._asdict() for value in item.overrode]
+    return {"layer": item.layer, "file": item.file, "line": item.line, "overrode": overrode}
+
+
+def _where(item: Explained) -> str:
+    return _place(config.Value(item.value, item.layer, item.file, item.line))
+
+
+def _place(value: config.Value) -> str:
+    return (
+        "the defaults" if value.layer == "defaults" else f"{value.layer}, {value.where}" if value.file else value.where
+    )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

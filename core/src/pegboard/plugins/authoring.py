@@ -1,0 +1,224 @@
+"""For those who write plugins: does the manifest agree with the code, write it from the code, use a folder in place.
+
+Checking reads code without running it; only `code_of` runs it, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sysconfig
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomlkit
+
+from pegboard.errors import PluginInstallError, PluginLoadError, PluginManifestError
+from pegboard.hookspecs import SPECS
+from pegboard.plugins import scan, throwaway
+from pegboard.plugins.index import PluginRecord, normalised
+from pegboard.plugins.manifest import FILE_NAME
+
+# --- does the manifest agree with the code ----------------------------------------------------------------------------
+
+
+def disagreements(record: PluginRecord) -> list[str]:
+    """What is wrong with a manifest, its files, and what it says of the code; the code is read and not run."""
+    found = [text for _, text, _ in record.problems]
+    if record.manifest is None or record.package_path is None:
+        return found or ["there is no manifest"]
+    return [*found, *_schema_files(record.manifest, Path(record.package_path)), *_hooks_in_code(record)]
+
+
+def _schema_files(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    places = [("config.schema", manifest.get("config", {}).get("schema"))]
+    for tool in manifest.get("contributes", {}).get("tools", ()):
+        places += [(f"tool `{tool['name']}`: {key}", tool.get(key)) for key in ("input_schema", "output_schema")]
+    for place, value in places:
+        if isinstance(value, str):
+            try:
+                json.loads((folder / value).read_text("utf-8"))
+            except (OSError, ValueError) as error:
+                yield f"{place}: `{value}` is no readable JSON: {error}"
+
+
+def _hooks_in_code(record: PluginRecord) -> Iterator[str]:
+    assert record.manifest is not None
+    entry = record.manifest.get("entry")
+    if entry is None or record.package_path is None:
+        return
+    marked = marked_hooks(Path(record.package_path), entry)
+    if marked is None:
+        return
+    listed = set(record.manifest.get("hooks", {}))
+    for name in sorted(listed - marked):
+        yield f"hooks.{name}: is listed, and `{entry}` has no `@hookimpl` function of this name"
+    for name in sorted(marked - listed):
+        known = "" if name in SPECS else ", and there is no such hook"
+        yield f"hooks.{name}: `{entry}` has an `@hookimpl` function of this name, and it is not listed{known}"
+
+
+def marked_hooks(package: Path, entry: str) -> set[str] | None:
+    """The functions with `@hookimpl` behind an entry, read from the source.
+
+    `None` where reading is not enough: no source, another module, or a class with bases.
+    """
+    module, _, attribute = entry.partition(":")
+    inside = module.split(".")[1:]
+    base = package.joinpath(*inside)
+    source = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+    if source is None:
+        return None
+    try:
+        tree: ast.AST = ast.parse(source.read_text("utf-8"))
+    except (SyntaxError, ValueError):
+        return None
+    body = tree.body  # type: ignore[attr-defined]  # a module has one
+    if attribute:
+        classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute]
+        if not classes or classes[0].bases:
+            return None
+        body = classes[0].body
+    functions = [node for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    return {node.name for node in functions if any(map(_is_hookimpl, node.decorator_list))}
+
+
+def _is_hookimpl(node: ast.expr) -> bool:
+    target = node.func if isinstance(node, ast.Call) else node
+    name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", None)
+    return name == "hookimpl"
+
+
+# --- writing it from the code -----------------------------------------------------------------------------------------
+
+
+def code_of(record: PluginRecord) -> dict[str, Any]:
+    """What the code of a plugin offers: `{hooks, tools}`.
+
+    Raises:
+        PluginLoadError: it cannot be imported, or raised while it was asked.
+    """
+    package = Path(record.package_path or record.location)
+    entry = (record.manifest or {}).get("entry") or f"{package.name}.plugin:Plugin"
+    answer = throwaway.ask("pegboard.plugins.describe", str(package.parent), entry)
+    if not answer["ok"]:
+        raise PluginLoadError(
+            f"plugin `{record.id}`: `{entry}` could not be asked what it offers: {answer['reason']}",
+            hint=f"peg plugins validate {package}",
+            plugin=record.id,
+        )
+    return answer
+
+
+def compiled(text: str, code: Mapping[str, Any]) -> str:
+    """The text of a manifest with the hooks and tools of the code; everything else in it stays.
+
+    Raises:
+        PluginManifestError: the text is not TOML.
+    """
+    try:
+        document: Any = tomlkit.parse(text)
+    except tomlkit.exceptions.TOMLKitError as error:
+        raise PluginManifestError(f"`{FILE_NAME}` is not TOML: {error}", hint="peg plugins validate") from error
+    _compile_hooks(document, code["hooks"])
+    if code["tools"] is not None:
+        _compile_tools(document, code["tools"])
+    return tomlkit.dumps(document)
+
+
+def _compile_hooks(document: Any, hooks: Mapping[str, Mapping[str, Any]]) -> None:
+    if not hooks:
+        document.pop("hooks", None)
+        return
+    table = document.setdefault("hooks", tomlkit.table(is_super_table=True))
+    for name in [name for name in table if name not in hooks]:
+        del table[name]
+    for name, options in hooks.items():
+        written = table.get(name)
+        if written is None or dict(written) != dict(options):
+            table[name] = dict(options) or tomlkit.table()
+
+
+def _compile_tools(document: Any, tools: list[dict[str, Any]]) -> None:
+    contributes = document.setdefault("contributes", tomlkit.table(is_super_table=True))
+    known = {item["name"]: dict(item) for item in contributes.get("tools", ())}
+    array = tomlkit.aot()
+    for tool in tools:
+        row = {**known.get(tool["name"], {}), **{key: tool[key] for key in ("name", "description", "effect")}}
+        if tool["tier"] != "core" or "tier" in row:
+            row["tier"] = tool["tier"]
+        if not isinstance(row.get("input_schema"), str):  # a schema in a file of its own is the author's
+            row["input_schema"] = tomlkit.inline_table()
+            row["input_schema"].update(tool["input_schema"])
+        array.append(tomlkit.item(row))
+    if [dict(item) for item in contributes.get("tools", ())] != [dict(item) for item in array]:
+        contributes["tools"] = array
+
+
+# --- using a folder in place ------------------------------------------------------------------------------------------
+
+
+class Project(NamedTuple):
+    """What a `pyproject.toml` says of itself."""
+
+    name: str
+    version: str
+    requires: tuple[str, ...]
+    plugins: Mapping[str, str]
+
+
+def read_project(folder: Path) -> Project:
+    """The project in a folder.
+
+    Raises:
+        PluginInstallError: there is no `pyproject.toml`, or it has no plugin in it.
+    """
+    try:
+        data = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
+        project = data["project"]
+        plugins = project["entry-points"][scan.GROUP]
+        name = project["name"]
+    except (OSError, ValueError, KeyError) as error:
+        text = f"`{folder}` is no plugin's project: {type(error).__name__}: {error}"
+        raise PluginInstallError(text, hint="peg plugins new") from error
+    return Project(name, project.get("version", "0"), tuple(project.get("dependencies", ())), plugins)
+
+
+def link(folder: Path, site: Path | None = None) -> Project:
+    """Install a project in place, without building it: metadata, and a path that leads to its folder.
+
+    Raises:
+        PluginInstallError: it is no plugin's project, or site-packages cannot be written.
+    """
+    folder = folder.resolve()
+    project = read_project(folder)
+    record = scan.from_folder(folder)
+    if record.package_path is None:
+        raise PluginInstallError(f"`{folder}` has no package with a `{FILE_NAME}`", hint="peg plugins new")
+    site = site or Path(sysconfig.get_path("purelib"))
+    stem = normalised(project.name).replace("-", "_")
+    info = site / f"{stem}-{project.version}.dist-info"
+    files = _link_files(project, folder, info.name, stem, str(Path(record.package_path).parent))
+    try:
+        info.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (site / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise PluginInstallError(f"`{site}` cannot be written: {error.strerror}") from error
+    return project
+
+
+def _link_files(project: Project, folder: Path, info: str, stem: str, path: str) -> dict[str, str]:
+    requires = "".join(f"Requires-Dist: {text}\n" for text in project.requires)
+    points = "".join(f"{id} = {package}\n" for id, package in project.plugins.items())
+    files = {
+        f"_pegboard_link_{stem}.pth": path + "\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {project.name}\nVersion: {project.version}\n{requires}",
+        f"{info}/entry_points.txt": f"[{scan.GROUP}]\n{points}",
+        f"{info}/INSTALLER": "pegboard\n",
+        f"{info}/direct_url.json": json.dumps({"url": folder.as_uri(), "dir_info": {"editable": True}}),
+    }
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    return files

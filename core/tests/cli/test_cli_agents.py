@@ -1,0 +1,80 @@
+"""`peg agents`: what plugins offer, what one agent is made of, and whether agents are sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CODE = """
+from pegboard import Agent, hookimpl
+
+
+class Plugin:
+    @hookimpl
+    def provide_agents(self, ctx):
+        return [Agent("reviewer", version="1.2", instructions="Review.")]
+"""
+
+
+@pytest.fixture
+def reviewer(site: Any) -> Any:
+    """A plugin that offers an agent."""
+    manifest = {
+        "hooks": {"provide_agents": {}},
+        "contributes": {"agents": [{"name": "reviewer", "summary": "Reviews changes"}]},
+    }
+    return site.plugin("reviewer", manifest, {"plugin.py": CODE})
+
+
+@pytest.mark.usefixtures("reviewer")
+def test_list_reads_manifests(peg: Any) -> None:
+    """Agents are listed with plugin and summary, without importing anything."""
+    assert "reviewer  reviewer  Reviews changes" in peg("agents", "list").stdout
+
+
+@pytest.mark.usefixtures("reviewer")
+def test_info_of_an_agent_of_a_plugin(peg: Any) -> None:
+    """An agent is shown with what it is made of."""
+    assert peg.json("agents", "info", "reviewer")["data"]["instructions"] == "Review."
+    assert "version: 1.2" in peg("agents", "info", "reviewer").stdout
+
+
+@pytest.mark.usefixtures("reviewer")
+def test_run_takes_the_name_of_an_agent(peg: Any) -> None:
+    """`peg run NAME TASK` runs the agent of this name, and `--agent` does for a task."""
+    assert peg.json("run", "reviewer", "hello", "-m", "scripted:demo")["data"]["agent"] == "reviewer"
+    assert peg.json("run", "hello", "--agent", "reviewer", "-m", "scripted:demo")["data"]["agent"] == "reviewer"
+
+
+@pytest.mark.usefixtures("reviewer")
+def test_validate_checks_all_that_plugins_offer(peg: Any) -> None:
+    """Without a name every offered agent is checked."""
+    assert peg("agents", "validate").stdout == "reviewer: sound\n"
+
+
+def test_validate_names_what_is_wrong(site: Any, place: Path) -> None:
+    """An agent that is not sound is exit code 4, and the others are still judged."""
+    (place / "mine.py").write_text(
+        "from pegboard import Agent\nfrom pegboard.types import AgentDependency\n"
+        "good = Agent('good')\nbad = Agent('bad', dependencies=(AgentDependency('nobody'),))\n"
+    )
+    done = site.peg("agents", "validate", "mine:good", "mine:bad", "mine:none")
+
+    assert done.returncode == 4
+    assert "mine:good: sound" in done.stdout
+    assert "nobody" in done.stdout
+    assert "mine:none: `mine:none` could not be loaded" in done.stdout
+
+
+def test_an_agent_with_a_schema_takes_json(site: Any, place: Path) -> None:
+    """An agent with an input schema is given the JSON in the task; anything else is wrong usage."""
+    (place / "mine.py").write_text(
+        "from pegboard import Agent\nagent = Agent('sums', input_schema={'type': 'object', 'required': ['n']})\n"
+    )
+
+    assert site.peg("run", "mine:agent", '{"n": 1}', "-m", "scripted:demo").returncode == 0
+    done = site.peg("run", "mine:agent", "add one", "-m", "scripted:demo")
+    assert done.returncode == 2
+    assert "takes JSON" in done.stderr

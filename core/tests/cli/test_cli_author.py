@@ -1,0 +1,229 @@
+"""Commands for authors: `validate`, `compile`, `link`, `new`, `check`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pegboard_testing import on_path
+
+PYPROJECT = """
+[project]
+name = "pegboard-mine"
+version = "0.1"
+dependencies = ["click"]
+
+[project.entry-points."pegboard.plugins"]
+mine = "pegboard_mine"
+"""
+MANIFEST = """\
+# kept
+schema = 1
+id = "mine"
+summary = "Mine"
+api = ">=1.0,<2"
+entry = "pegboard_mine.plugin:Plugin"
+
+[hooks.provide_tools]
+
+[[contributes.tools]]
+name = "mine.add"
+description = "Add two numbers."
+effect = "pure"
+"""
+CODE = '''
+from pegboard import hookimpl, tool
+
+
+@tool(name="mine.add", effect="pure")
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+class Plugin:
+    @hookimpl
+    def provide_tools(self, ctx):
+        return [add]
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A plugin project, as its author has it."""
+    folder = tmp_path / "mine"
+    package = folder / "src" / "pegboard_mine"
+    package.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (package / "__init__.py").write_text("")
+    (package / "plugin.py").write_text(CODE)
+    (package / "pegboard.toml").write_text(MANIFEST)
+    return folder
+
+
+def test_validate_agrees(peg: Any, mine: Path) -> None:
+    """A manifest that says what the code does is valid."""
+    assert "manifest and code agree" in peg("plugins", "validate", str(mine)).stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        pytest.param("[hooks.provide_tools]", "[hooks.tool_call]", "no `@hookimpl` function of this name", id="listed"),
+        pytest.param("[hooks.provide_tools]", "", "it is not listed", id="unlisted"),
+        pytest.param('summary = "Mine"', "summary = 3", "summary", id="type"),
+        pytest.param('effect = "pure"', 'effect = "pure"\ninput_schema = "no.json"', "no readable JSON", id="file"),
+    ],
+)
+def test_validate_sees_what_differs(peg: Any, mine: Path, old: str, new: str, told: str) -> None:
+    """A manifest that differs from code or schema is exit code 4, and each difference is named."""
+    path = mine / "src" / "pegboard_mine" / "pegboard.toml"
+    path.write_text(path.read_text().replace(old, new))
+    result = peg("plugins", "validate", str(mine))
+
+    assert result.exit_code == 4
+    assert told in result.stdout
+
+
+def test_compile_writes_the_manifest_from_the_code(peg: Any, mine: Path) -> None:
+    """Hooks and tools are written as the code has them; comments and all else stay."""
+    path = mine / "src" / "pegboard_mine" / "pegboard.toml"
+    path.write_text(MANIFEST.partition("[hooks")[0] + "[hooks.authorize]\nband = 3\n")
+    assert peg("plugins", "compile", str(mine), "--check").exit_code == 4
+
+    assert peg("plugins", "compile", str(mine)).exit_code == 0
+
+    text = path.read_text()
+    assert text.startswith("# kept\n")
+    assert "authorize" not in text
+    assert peg("plugins", "validate", str(mine)).exit_code == 0
+    assert peg("plugins", "compile", str(mine), "--check").exit_code == 0
+
+
+def test_compile_of_agreeing_code_changes_nothing(peg: Any, mine: Path) -> None:
+    """A manifest that agrees is left as it is, to the byte."""
+    text = peg.json("plugins", "compile", str(mine))["data"]["text"]
+    again = peg.json("plugins", "compile", str(mine))["data"]
+
+    assert (again["changed"], again["text"]) == (False, text)
+
+
+def test_compile_survives_code_that_ends_the_process(peg: Any, mine: Path) -> None:
+    """Code that cannot be imported is an error of the plugin, and `peg` goes on."""
+    (mine / "src" / "pegboard_mine" / "plugin.py").write_text("import os; os._exit(3)")
+    result = peg("plugins", "compile", str(mine))
+
+    assert result.exit_code == 3
+    assert "ended the process with 3" in result.stderr
+
+
+def test_link_uses_a_folder_in_place(peg: Any, mine: Path, site: Any) -> None:
+    """A linked project is a plugin like any installed one, and follows its files."""
+    from pegboard.plugins import authoring
+
+    authoring.link(mine, site.folder)
+    site.python("-c", "pass")  # a new process reads the `.pth` only in a site folder, so the path is given here
+    done = site.peg("plugins", "info", "mine", PYTHONPATH=f"{site.folder}:{mine / 'src'}")
+
+    assert done.returncode == 0, done.stderr
+    assert str(mine / "src" / "pegboard_mine") in done.stdout
+    assert (site.folder / "_pegboard_link_pegboard_mine.pth").read_text() == f"{mine / 'src'}\n"
+
+
+def test_link_refuses_what_is_no_plugin(peg: Any, place: Path) -> None:
+    """A folder without a plugin's project is refused with what is missing."""
+    result = peg("plugins", "link", str(place))
+
+    assert result.exit_code == 3
+    assert "is no plugin's project" in result.stderr
+
+
+def test_new_writes_a_plugin_that_validates(peg: Any, place: Path) -> None:
+    """A plugin from the template agrees with its manifest as it is."""
+    pytest.importorskip("cookiecutter")
+    data = peg.json("plugins", "new", "weather", "--kind", "tool", "--kind", "gate")["data"]
+
+    assert peg("plugins", "validate", data["folder"]).exit_code == 0
+
+
+def test_new_refuses_names_that_cannot_be(peg: Any) -> None:
+    """The template refuses a name that no distribution can have, and says why."""
+    pytest.importorskip("cookiecutter")
+    result = peg("plugins", "new", "Weather Report")
+
+    assert result.exit_code == 2
+
+
+def test_check_runs_the_conformance_suite(site: Any) -> None:
+    """`check` proves the tier, with the suite of `pegboard-testing`; its talk is not on stdout."""
+    done = site.peg("plugins", "check", "console", "--tier", "bronze", "--json")
+
+    assert '"conforms": true' in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.fixture
+def own_site(site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Has `link` write into a folder of the test instead of this environment."""
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(site.folder))
+    return site
+
+
+def test_link_tells_what_is_linked(peg: Any, mine: Path, own_site: Any) -> None:
+    """`link` names plugins and folder, and may be repeated."""
+    assert peg("plugins", "link", str(mine)).stdout == f"linked mine to {mine}\n"
+    with on_path(mine / "src"):
+        assert "mine" in [row["id"] for row in peg.json("plugins", "list")["data"]["plugins"]]
+        assert peg("plugins", "link", str(mine)).exit_code == 0
+
+
+def test_link_does_not_hide_an_installed_plugin(peg: Any, mine: Path, own_site: Any) -> None:
+    """A plugin that is installed is not linked over; the way on is named."""
+    own_site.plugin("mine", {})
+    result = peg("plugins", "link", str(mine))
+
+    assert result.exit_code == 3
+    assert "hint: run `peg plugins uninstall mine --keep-config`" in result.stderr
+
+
+def test_validate_of_a_folder_without_a_manifest(peg: Any, place: Path) -> None:
+    """A folder in which there is no plugin is exit code 4."""
+    assert peg("plugins", "validate", str(place)).exit_code == 4
+    assert peg("plugins", "compile", str(place)).exit_code == 4
+
+
+def test_validate_reads_packages_and_leaves_bases_alone(peg: Any, mine: Path) -> None:
+    """An entry in a package is found; a class with bases is not judged, since its hooks may be inherited."""
+    package = mine / "src" / "pegboard_mine"
+    (package / "plugin").mkdir()
+    (package / "plugin.py").rename(package / "plugin" / "__init__.py")
+    assert peg("plugins", "validate", str(mine)).exit_code == 0
+
+    (package / "plugin" / "__init__.py").write_text("class Base: ...\n\n\nclass Plugin(Base): ...\n")
+    assert peg("plugins", "validate", str(mine)).exit_code == 0
+
+
+def test_validate_needs_no_readable_code(peg: Any, mine: Path) -> None:
+    """Code that is no Python is not judged; what is wrong with it shows at activation."""
+    (mine / "src" / "pegboard_mine" / "plugin.py").write_text("def (:\n")
+
+    assert peg("plugins", "validate", str(mine)).exit_code == 0
+
+
+def test_check_tells_when_a_plugin_does_not_conform(site: Any) -> None:
+    """A plugin that breaks a rule is exit code 3."""
+    site.plugin("ill", {}, {"plugin.py": "raise ValueError('no')"})
+    done = site.peg("plugins", "check", "ill", "--tier", "bronze")
+
+    assert done.returncode == 3
+    assert "does not conform to bronze" in done.stderr
+
+
+def test_check_names_the_suite_that_is_missing(peg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the test kit, what to install is the hint."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    assert "peg plugins install pegboard-testing" in peg("plugins", "check", "console").stderr

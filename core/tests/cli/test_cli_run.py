@@ -1,0 +1,198 @@
+"""`peg init` and `peg run`: what is run, what is printed, and what comes through pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def project(peg: Any, place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project as `peg init` writes it."""
+    peg("init")
+    return place
+
+
+def test_init_overwrites_nothing(peg: Any, place: Path) -> None:
+    """What is there already stays as it is, and is said to be kept."""
+    (place / "agent.py").write_text("mine")
+    data = peg.json("init")["data"]
+
+    assert (data["kept"], data["written"]) == (["agent.py"], ["tools.py", ".pegboard/config.toml"])
+    assert (place / "agent.py").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("project")
+def test_written_agent_runs_and_uses_its_tool(site: Any) -> None:
+    """The agent that `init` writes runs at once: no key, no network, and the tool is called."""
+    done = site.peg("run", "agent:agent", "what is in this folder?", "-q")
+
+    assert done.returncode == 0, done.stderr
+    assert "The tool `list_files` answered: " in done.stdout
+    assert '"agent.py","tools.py"' in done.stdout
+
+
+@pytest.mark.usefixtures("project")
+def test_json_has_the_result(peg: Any) -> None:
+    """`--json` has output, end reason, usage and cost, which is unknown and not 0."""
+    data = peg.json("run", "hello")["data"]
+
+    assert (data["end_reason"], data["cost_usd"], data["unpriced_models"]) == ("completed", None, ["scripted:demo"])
+
+
+@pytest.mark.usefixtures("project")
+def test_jsonl_is_the_event_log(peg: Any) -> None:
+    """`--jsonl` prints each event as it happens and the result as the last line."""
+    lines = [json.loads(line) for line in peg("run", "hello", "--jsonl").stdout.splitlines()]
+    kinds = [line["kind"] for line in lines[:-1] if line["run"] != "board"]
+
+    assert (kinds[0], kinds[-1]) == ("run.started", "run.finished")
+    assert lines[-1]["schema"] == "peg.run/1"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_pipe_is_added_to_the_task(site: Any) -> None:
+    """What comes through a pipe is part of the task; alone it is the task."""
+    assert "sum up\n\nthree lines" in site.peg("run", "sum up", input="three lines\n").stdout
+    assert "only this" in site.peg("run", input="only this").stdout
+
+
+@pytest.mark.usefixtures("project")
+def test_words_are_one_task(peg: Any) -> None:
+    """Several words that name nothing are one task."""
+    assert "do it now" in peg("run", "do", "it", "now").stdout
+
+
+@pytest.mark.usefixtures("project")
+def test_after_dashes_nothing_is_looked_up(peg: Any) -> None:
+    """After `--` even the name of a target is a word."""
+    assert "agent:agent" in peg("run", "--", "agent:agent").stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "told"),
+    [
+        pytest.param("nowhere:agent", 4, "No module named 'nowhere'", id="module"),
+        pytest.param("agent:nothing", 4, "has no attribute 'nothing'", id="object"),
+        pytest.param("tools:list_files", 4, "is no agent", id="kind"),
+        pytest.param("missing.yaml", 2, "there is no file", id="file"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_a_target_that_is_not_there_is_told(site: Any, target: str, code: int, told: str) -> None:
+    """A word that looks like a target and is none is an error that tells how to say it is a task."""
+    done = site.peg("run", target, "hi")
+
+    assert done.returncode == code
+    assert told in done.stderr
+
+
+def test_yaml_names_the_plugin_that_reads_it(peg: Any, place: Path) -> None:
+    """An agent in a file names the plugin that is needed."""
+    (place / "agent.yaml").write_text("name: x\n")
+
+    assert "peg plugins install pegboard-agentplug" in peg("run", "agent.yaml", "hi").stderr
+
+
+@pytest.mark.usefixtures("place")
+def test_no_task_is_wrong_usage(site: Any) -> None:
+    """Without a task nothing is waited for."""
+    done = site.peg("run")
+
+    assert done.returncode == 2
+    assert "there is no task" in done.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_core_alone_names_the_plugins_that_have_models(peg: Any) -> None:
+    """Without any plugin, `run` says that a model is missing and what to install."""
+    result = peg("run", "hi", "--no-plugins")
+
+    assert result.exit_code == 4
+    assert "peg plugins install pegboard-replay" in result.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_help_tells_where_the_default_model_comes_from(peg: Any, place: Path) -> None:
+    """The default of an option that is a setting is shown with its file and line."""
+    shown = " ".join(peg("run", "--help").stdout.split())
+
+    assert "default: scripted:demo, setting `model` from" in shown
+    assert "config.toml:3]" in shown
+
+
+@pytest.mark.usefixtures("project")
+def test_explain_shows_calls_of_plugins(site: Any) -> None:
+    """`--explain` shows which plugin was called at which hook."""
+    code = (
+        "from pegboard import hookimpl\n\n\nclass Plugin:\n"
+        "    @hookimpl\n    async def tool_call(self, ctx, call, call_next):\n        return await call_next(call)\n"
+    )
+    site.plugin("around", {"hooks": {"tool_call": {}}}, {"plugin.py": code})
+    done = site.peg("run", "agent:agent", "hi", "--explain", "--json")
+
+    assert {(call["hook"], call["plugin"]) for call in json.loads(done.stdout)["data"]["explain"]} >= {
+        ("tool_call", "around")
+    }
+
+
+@pytest.mark.usefixtures("project")
+def test_stdout_is_clean_when_a_plugin_prints(site: Any) -> None:
+    """Prints of a plugin, at import and in a hook, are on stderr, also those of its subprocesses."""
+    code = (
+        "import os\nfrom pegboard import hookimpl\nprint('at import')\nos.system('echo by a child')\n\n\n"
+        "class Plugin:\n    @hookimpl\n    def on_event(self, event):\n        print('in a hook')\n"
+    )
+    site.plugin("noisy", {"hooks": {"on_event": {"kinds": ["run."]}}, "hook_reason": "noise"}, {"plugin.py": code})
+    done = site.peg("run", "hi", "--json")
+
+    assert done.stdout.count("\n") == 1
+    assert json.loads(done.stdout)["ok"]
+    assert {"at import", "by a child", "in a hook"} <= set(done.stderr.splitlines())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("plain", ["", "1"], ids=["live", "plain"])
+def test_on_a_terminal_the_answer_appears_once(site: Any, plain: str) -> None:
+    """On a terminal the text is streamed and not printed again; with `PEGBOARD_PLAIN` it comes whole."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "pegboard", "run", "hello"],
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PEGBOARD_PLAIN": plain},
+    )
+    os.close(theirs)
+    process.wait(timeout=60)
+    shown = os.read(ours, 4096).decode()
+    os.close(ours)
+
+    assert shown.count("hello") == 1
+    assert "\x1b" not in shown
+
+
+def test_plugin_folder_is_used_for_one_run(peg: Any, tmp_path: Path, project: Path) -> None:
+    """`--plugin PATH` uses a folder under development without installing it."""
+    folder = tmp_path / "dev" / "pegboard_dev"
+    folder.mkdir(parents=True)
+    (folder / "pegboard.toml").write_text(
+        'schema = 1\nid = "dev"\nsummary = "x"\napi = ">=1.0,<2"\nentry = "pegboard_dev:Plugin"\n'
+        '[hooks.provide_tools]\n[[contributes.tools]]\nname = "dev.hello"\neffect = "pure"\n'
+    )
+    (folder / "__init__.py").write_text(
+        "from pegboard import hookimpl, tool\n\n\n@tool(name='dev.hello', effect='pure')\ndef hello() -> str:\n"
+        "    'Say hello.'\n    return 'hello from dev'\n\n\nclass Plugin:\n    @hookimpl\n"
+        "    def provide_tools(self, ctx):\n        return [hello]\n"
+    )
+
+    assert "hello from dev" in peg("run", "say hello", "--plugin", str(folder)).stdout
