@@ -1,0 +1,48 @@
+"""Suites for the roles that a plugin can have: inherit, provide the fixtures, and pytest runs the rules.
+
+    class TestMyStore(StoreSuite):
+        @pytest.fixture
+        def store(self, tmp_path):
+            return MyStore(tmp_path)
+
+Fixtures may be `async`, with `pytest_asyncio.fixture`. The reference implementations of core pass the same suites.
+"""
+
+from __future__ import annotations
+
+from pegboard_testing.conformance.roles.drivers import (
+    BusSuite,
+    CryptoSuite,
+    EgressSuite,
+    EngineSuite,
+    EnvironmentSuite,
+    FilesSuite,
+    ProcessSuite,
+    SandboxSuite,
+    SecretsSuite,
+    VectorStoreSuite,
+)
+from pegboard_testing.conformance.roles.model import ModelSuite
+from pegboard_testing.conformance.roles.plugins import AgentSuite, GateSuite, ModuleSuite, ObserverSuite
+from pegboard_testing.conformance.roles.store import StoreSuite
+from pegboard_testing.conformance.roles.tool import ToolSuite
+
+__all__ = [
+    "AgentSuite",
+    "BusSuite",
+    "CryptoSuite",
+    "EgressSuite",
+    "EngineSuite",
+    "EnvironmentSuite",
+    "FilesSuite",
+    "GateSuite",
+    "ModelSuite",
+    "ModuleSuite",
+    "ObserverSuite",
+    "ProcessSuite",
+    "SandboxSuite",
+    "SecretsSuite",
+    "StoreSuite",
+    "ToolSuite",
+    "VectorStoreSuite",
+]

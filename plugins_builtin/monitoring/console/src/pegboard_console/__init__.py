@@ -1,0 +1,1 @@
+"""Plain line output of pegboard runs."""

@@ -1,0 +1,188 @@
+"""The console plugin: where its lines go and how they look."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+from pegboard.events import Event
+from pegboard.interfaces import HostContext
+from pegboard_console import plugin as module
+from pegboard_console.plugin import Plugin, Settings
+from pegboard_console.text import allows_colour, visible
+
+
+class Context:
+    def __init__(self, **config: Any) -> None:
+        self.config = config
+
+
+def active(**config: Any) -> Plugin:
+    plugin = Plugin()
+    plugin.activate(cast(HostContext, Context(**config)))
+    return plugin
+
+
+def event(kind: str, /, run: str = "r1", parent: str | None = None, **data: Any) -> Event:
+    return Event(id="x", run=run, parent=parent, seq=0, kind=kind, at=0.0, data=data)
+
+
+def test_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    """stdout is for data."""
+    active().on_event(event("run.started", agent="adder"))
+
+    assert capsys.readouterr() == ("", "run r1 started adder\n")
+
+
+def test_lines_can_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """The settings name the stream."""
+    active(stream="stdout").on_event(event("run.started", agent="adder"))
+
+    assert capsys.readouterr() == ("run r1 started adder\n", "")
+
+
+def test_a_child_run_is_indented(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each level of the tree is two spaces; the short end of a child has no list of degradations."""
+    console = active()
+    console.on_event(event("run.started", run="a"))
+    console.on_event(event("run.started", run="b", parent="a"))
+    console.on_event(event("run.started", run="c", parent="b"))
+    console.on_event(event("run.finished", run="c", parent="b", end_reason="completed", degraded=[{"what": "x"}]))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [len(line) - len(line.lstrip()) for line in lines] == [0, 2, 4, 4]
+
+
+def test_finished_runs_are_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    """A board that runs for weeks keeps nothing of the runs that ended."""
+    console = active()
+    for kind in ("run.started", "run.finished"):
+        console.on_event(event(kind))
+
+    assert console._depths == {}
+
+
+def test_a_summary_lists_what_was_degraded(capsys: pytest.CaptureFixture[str]) -> None:
+    """Once when it happens and again at the end."""
+    console = active(verbosity="quiet")
+    console.on_event(event("run.finished", end_reason="completed", degraded=[{"what": "cut", "why": "too long"}]))
+
+    assert capsys.readouterr().err == ("run r1 finished: completed, cost unknown\nrun r1 degraded: cut: too long\n")
+
+
+@pytest.mark.parametrize(("end_reason", "lines"), [("completed", 0), ("failed", 1)])
+def test_a_quiet_command_says_only_what_went_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end_reason: str, lines: int
+) -> None:
+    """`peg --quiet` sets a variable for plugins that talk."""
+    monkeypatch.setenv("PEGBOARD_QUIET", "1")
+    console = active()
+    for kind in ("run.started", "run.finished"):
+        console.on_event(event(kind, end_reason=end_reason))
+
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_untrusted_text_cannot_forge_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters are shown as escapes, so one event is one line."""
+    active().on_event(event("run.started", agent="a", input="x\nrun r1 finished\x1b[2J\u202eevil"))
+
+    assert capsys.readouterr().err == "run r1 started a: x\\nrun r1 finished\\x1b[2J\\u202eevil\n"
+
+
+def test_long_text_is_cut() -> None:
+    """The length of a line does not depend on the terminal."""
+    assert visible("x" * 500) == "x" * 200 + "…"
+
+
+def test_text_the_stream_cannot_show_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ASCII terminal gets escapes and no error."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, encoding="ascii"))
+
+    active().on_event(event("run.started", agent="café"))
+
+    assert raw.getvalue() == b"run r1 started caf\\xe9\n"
+
+
+def test_a_reader_who_left_does_not_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken pipe ends the output and nothing else."""
+
+    class Broken(io.StringIO):
+        tries = 0
+
+        def write(self, text: str) -> int:
+            self.tries += 1
+            raise BrokenPipeError
+
+    broken = Broken()
+    monkeypatch.setattr(sys, "stderr", broken)
+    console = active()
+
+    for _ in range(2):
+        console.on_event(event("run.started"))
+
+    assert broken.tries == 1
+
+
+def test_no_stream_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without stderr gets no lines."""
+    monkeypatch.setattr(sys, "stderr", None)
+
+    active().on_event(event("run.started"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environ", "terminal", "allowed"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"TERM": "dumb"}, True, False),
+        ({"TERM": "dumb", "FORCE_COLOR": "1"}, False, True),
+        ({"FORCE_COLOR": "1", "PEGBOARD_PLAIN": "1"}, True, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, True, False),
+        ({"NO_COLOR": ""}, True, True),
+    ],
+)
+def test_order_of_what_decides_about_colour(environ: dict[str, str], terminal: bool, allowed: bool) -> None:
+    """`NO_COLOR`, then plain, then `FORCE_COLOR`, then a dumb terminal, then the stream."""
+    assert allows_colour(Terminal() if terminal else io.StringIO(), environ) is allowed
+
+
+def test_colour_follows_the_tone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is red, where colour is allowed; the words are the same."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for name in ("NO_COLOR", "PEGBOARD_PLAIN", "FORCE_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+    active().on_event(event("step.failed", op="tool.call:x", message="no"))
+
+    assert terminal.getvalue() == "run r1 \x1b[31mtool x failed: no\x1b[0m\n"
+
+
+def test_unknown_settings_are_refused() -> None:
+    """A misspelt setting is an error and not silence."""
+    with pytest.raises(msgspec.ValidationError, match="verbos"):
+        active(verbos="quiet")
+
+
+def test_the_schema_equals_the_settings() -> None:
+    """What the manifest says of the settings is what the code takes."""
+    schema = json.loads((Path(module.__file__).parent / "schemas" / "config.json").read_text())
+    own = msgspec.json.schema(Settings)["$defs"]["Settings"]
+
+    for name, field in own["properties"].items():
+        shown = schema["properties"][name]
+        assert (sorted(shown["enum"]), shown["default"]) == (sorted(field["enum"]), field["default"])
+    assert schema["properties"].keys() == own["properties"].keys()
