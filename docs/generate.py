@@ -1,0 +1,360 @@
+"""Writes `docs/reference/` from the code: what can be generated is never written twice.
+
+Each page is one function; `python docs/generate.py` writes all of them, `--check` only compares and names the pages
+that are out of date. Pages that people write are not touched.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from pegboard.cli.app import peg
+from pegboard.cli.groups import LazyGroup
+from pegboard.config import LAYERS
+from pegboard.errors import ExitCode, PegboardError, error_classes
+from pegboard.events import EVENT_KINDS, EVENT_VERSION
+from pegboard.hookspecs import FAMILIES, HOOK_API, SPECS, Spec
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+NOTE = "<!-- written by docs/generate.py; do not edit -->"
+
+_ENTRY = re.compile(r"^(?P<key>[A-Z][a-z]+): (?P<text>.*)$")
+
+
+def page(title: str, *blocks: str) -> str:
+    """A whole page: the note, the title, and its blocks, one empty line between them."""
+    return "\n\n".join([NOTE, f"# {title}", *(block.strip("\n") for block in blocks if block)]) + "\n"
+
+
+def table(*rows: tuple[str, ...]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *body = (tuple(cell.replace("|", "\\|") for cell in row) for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *body))
+
+
+def summary(text: str | None) -> str:
+    """The first line of a docstring."""
+    return inspect.cleandoc(text or "").partition("\n")[0]
+
+
+def first_paragraph(text: str | None) -> str:
+    """A docstring up to its first empty line, as one line."""
+    return " ".join(inspect.cleandoc(text or "").partition("\n\n")[0].split())
+
+
+# --- hooks -------------------------------------------------------------------------------------------------------
+
+
+def signature_of(spec: Spec) -> str:
+    """The signature as it stands in the source, on one line."""
+    prefix = "async def" if inspect.iscoroutinefunction(spec.function) else "def"
+    text = str(inspect.signature(spec.function)).replace("'", "")
+    return f"{prefix} {spec.name}{text}"
+
+
+def contract_of(spec: Spec) -> Iterator[str]:
+    """The entries of a spec's docstring (`When`, `Value`, `Return`, `Raises`, `Cancel`), each a list item."""
+    body = inspect.cleandoc(spec.function.__doc__ or "").partition("\n\n")[2]
+    entries: list[str] = []
+    for line in body.splitlines():
+        if (match := _ENTRY.match(line)) is not None:
+            entries.append(f"* **{match['key']}**: {match['text']}")
+        else:
+            entries[-1] += f" {line.strip()}"
+    yield from entries
+
+
+def flags_of(spec: Spec) -> str:
+    """What differs from the kind's own rule, in words."""
+    words = {
+        "timed": spec.timed,
+        "`def` only": spec.sync_only,
+        "a plugin that activates late gets the last value": spec.replay,
+        "fails closed": spec.on_error == "closed",
+        f"may change {', '.join(f'`{name}`' for name in spec.writable)}": bool(spec.writable),
+        f"deprecated: {spec.deprecated}": spec.deprecated is not None,
+    }
+    return "; ".join(word for word, holds in words.items() if holds) or "none"
+
+
+def implementers() -> dict[str, list[str]]:
+    """The built-in plugins that list a hook in their manifest, by hook."""
+    found: dict[str, list[str]] = {}
+    for manifest in sorted(ROOT.glob("plugins_builtin/*/*/src/*/pegboard.toml")):
+        data = tomllib.loads(manifest.read_text(encoding="utf-8"))
+        for hook in data.get("hooks", {}):
+            found.setdefault(hook, []).append(str(data["id"]))
+    return found
+
+
+def hook_section(spec: Spec, used_by: list[str]) -> str:
+    """Everything about one hook."""
+    limit = "none" if spec.timeout_s is None else f"{spec.timeout_s:g} s"
+    facts = table(
+        ("kind", "since", "limit", "threaded value", "flags", "when nobody answers", "used by"),
+        (
+            spec.kind,
+            spec.since,
+            limit,
+            f"`{spec.value}`" if spec.value else "none",
+            flags_of(spec),
+            spec.nobody or "none",
+            ", ".join(f"`{plugin}`" for plugin in used_by) or "none",
+        ),
+    )
+    return "\n\n".join(
+        [
+            f"## `{spec.name}`",
+            first_paragraph(spec.function.__doc__),
+            f"```python\n{signature_of(spec)}\n```",
+            facts,
+            "\n".join(contract_of(spec)),
+        ]
+    )
+
+
+def hook_family_page(family: str) -> str:
+    """All hooks of one family."""
+    module = next(module for module in FAMILIES if module.__name__.endswith(f".{family}"))
+    used_by = implementers()
+    sections = (hook_section(spec, used_by.get(spec.name, [])) for spec in SPECS.values() if spec.family == family)
+    return page(f"Hooks: {family}", first_paragraph(module.__doc__), *sections)
+
+
+def hooks_index_page() -> str:
+    """Every hook on one line, with a link to its section."""
+    rows = [
+        (f"[`{spec.name}`]({spec.family}.md#{spec.name})", spec.family, spec.kind, summary(spec.function.__doc__))
+        for spec in SPECS.values()
+    ]
+    return page(
+        "Hooks",
+        f"Hook API {HOOK_API}, {len(SPECS)} hooks. A plugin implements a hook with a method of its name, marked"
+        " `@hookimpl`, that takes any subset of the arguments by name; it may be `def` or `async def` unless the"
+        " hook says otherwise.",
+        table(("hook", "family", "kind", "what it is for"), *rows),
+    )
+
+
+# --- errors, exit codes, events ------------------------------------------------------------------------------------
+
+
+def error_section(cls: type[PegboardError]) -> str:
+    """The page of one error code."""
+    facts = table(
+        ("class", "exit code", "retryable", "hint"),
+        (
+            f"`{cls.__name__}`",
+            f"{int(cls.exit_code)} `{cls.exit_code.name}`",
+            "yes" if cls.retryable else "no",
+            f"`{cls.default_hint}`" if cls.default_hint else "given where it is raised",
+        ),
+    )
+    return "\n\n".join([f"## `{cls.code}`", inspect.cleandoc(cls.__doc__ or ""), facts])
+
+
+def errors_page() -> str:
+    """Every error code, in order of its name."""
+    classes = sorted(error_classes(), key=lambda cls: cls.code)
+    return page(
+        "Errors",
+        "Every error of pegboard has a stable code. `peg help CODE` prints the same text.",
+        *(error_section(cls) for cls in classes),
+    )
+
+
+def exit_codes_page() -> str:
+    """The closed set of exit codes; the meaning is the string below each member."""
+    source = inspect.getsource(ExitCode)
+    meanings = dict(re.findall(r"(\w+) = \d+\n\s+\"\"\"(.*?)\"\"\"", source))
+    rows = [(str(code.value), f"`{code.name}`", meanings[code.name]) for code in ExitCode]
+    return page("Exit codes", "What `peg` returns to the shell.", table(("exit code", "name", "meaning"), *rows))
+
+
+def events_page() -> str:
+    """Every kind of event that core writes."""
+    rows = [(f"`{kind}`", meaning) for kind, meaning in EVENT_KINDS.items()]
+    return page(
+        "Events",
+        f"Every record of the log is `{{v, id, run, parent, seq, kind, at, agent, plugin, data}}`; `v` is"
+        f" {EVENT_VERSION}. A plugin may write kinds of its own, under a prefix that is its id.",
+        table(("kind", "meaning"), *rows),
+    )
+
+
+# --- configuration, manifest ---------------------------------------------------------------------------------------
+
+Schema = dict[str, Any]
+
+
+def resolved(part: Schema, whole: Schema) -> Schema:
+    """A part of a JSON Schema with its reference followed; its own description leads."""
+    name = str(part.get("$ref", "")).rpartition("/")[2]
+    return {**whole["$defs"][name], **part} if name else part
+
+
+def type_of(part: Schema, whole: Schema) -> str:
+    """The type of a value, in words."""
+    if "enum" in part:
+        return ", ".join(f"`{choice}`" for choice in part["enum"])
+    kind = part.get("type", "any")
+    kind = " or ".join(kind) if isinstance(kind, list) else kind
+    items = resolved(part.get("items", {}), whole)
+    return f"{kind} of {items.get('type', 'any').replace('object', 'table')}" if kind == "array" else str(kind)
+
+
+def keys_of(part: Schema, whole: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Every key below a schema with its own schema: `a.b` in a table, `a[].b` in an array of tables, `a.<name>.b`."""
+    part = resolved(part, whole)
+    for name, child in part.get("properties", {}).items():
+        key = f"{path}.{name}" if path else name
+        yield key, resolved(child, whole)
+        yield from keys_of(child, whole, key)
+    if isinstance(part.get("additionalProperties"), dict):
+        yield from keys_of(part["additionalProperties"], whole, f"{path}.<name>")
+    if isinstance(part.get("items"), dict):
+        yield from keys_of(part["items"], whole, f"{path}[]")
+
+
+PROJECT = {"always": "a project's file may set it", "narrow": "a project's file may narrow it"}
+"""What a project's file may do before its folder is trusted."""
+
+
+def limits_of(part: Schema) -> str:
+    """What else holds for a value."""
+    words = {"default": "default", "minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}
+    found = [f"{word} `{json.dumps(part[key])}`" for key, word in words.items() if key in part]
+    found += [PROJECT[part["x-project"]]] if "x-project" in part else []
+    return "; ".join(found)
+
+
+def schema_table(schema: Schema) -> str:
+    """Every key of a schema that holds a value or says something."""
+    rows = [
+        (f"`{key}`", type_of(part, schema), limits_of(part), part.get("description", ""))
+        for key, part in keys_of(schema, schema)
+        if "description" in part or part.get("type") != "object"
+    ]
+    return table(("key", "type", "limits", "meaning"), *rows)
+
+
+def load_schema(path: str) -> Schema:
+    """A JSON Schema that core ships."""
+    schema: Schema = json.loads((ROOT / "core/src/pegboard" / path).read_text(encoding="utf-8"))
+    return schema
+
+
+def configuration_page() -> str:
+    """Every setting of core."""
+    layers = ", ".join(LAYERS)
+    return page(
+        "Configuration",
+        f"Layers, lowest first: {layers}. `peg config explain KEY` says where a value comes from.",
+        schema_table(load_schema("config.schema.json")),
+    )
+
+
+def manifest_page() -> str:
+    """Every key of `pegboard.toml`."""
+    schema = load_schema("plugins/manifest.schema.json")
+    return page(
+        "Manifest", f"{schema['description']} Required: `{'`, `'.join(schema['required'])}`.", schema_table(schema)
+    )
+
+
+# --- command line --------------------------------------------------------------------------------------------------
+
+
+HELP_WIDTH = 100
+
+
+def commands_below(command: click.Command, context: click.Context) -> Iterator[click.Context]:
+    """The context of a command and of everything below it; only what core brings, whatever is installed here."""
+    yield context
+    entries = command.entries if isinstance(command, LazyGroup) else {}
+    for name, entry in entries.items():
+        child = entry.load()
+        yield from commands_below(child, click.Context(child, context, name, terminal_width=HELP_WIDTH))
+
+
+def command_section(context: click.Context) -> str:
+    """What `--help` prints."""
+    depth = "#" * min(context.command_path.count(" ") + 2, 4)
+    return f"{depth} `{context.command_path}`\n\n```text\n{context.command.get_help(context)}\n```"
+
+
+@contextmanager
+def nobodys_settings() -> Iterator[None]:
+    """As on a machine where nothing is configured: help shows the defaults that are in force."""
+    before = dict(os.environ)
+    with TemporaryDirectory() as folder, chdir(folder):
+        os.environ |= {"HOME": folder, "PEGBOARD_HOME": folder, "PEGBOARD_NO_PLUGINS": "1"}
+        yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def command_line_page() -> str:
+    """Every command of core."""
+    root = click.Context(peg, info_name="peg", terminal_width=HELP_WIDTH)
+    with nobodys_settings():
+        sections = [command_section(context) for context in commands_below(peg, root)]
+    return page("Command line", "What `--help` prints. Plugins add commands of their own.", *sections)
+
+
+# --- all pages -----------------------------------------------------------------------------------------------------
+
+
+def families() -> list[str]:
+    """Names of the hook families, in the order of the contract."""
+    return [module.__name__.rpartition(".")[2] for module in FAMILIES]
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    """Every generated page by its path below `docs/reference/`."""
+    hooks = {f"hooks/{family}.md": lambda family=family: hook_family_page(family) for family in families()}
+    return {
+        "command-line.md": command_line_page,
+        "configuration.md": configuration_page,
+        "errors.md": errors_page,
+        "events.md": events_page,
+        "exit-codes.md": exit_codes_page,
+        "hooks/index.md": hooks_index_page,
+        "manifest.md": manifest_page,
+        **hooks,
+    }
+
+
+def stale() -> dict[Path, str]:
+    """The pages whose file differs from what the code says, with their new text."""
+    fresh = {REFERENCE / name: make() for name, make in pages().items()}
+    return {path: text for path, text in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
+
+
+def main(arguments: list[str]) -> int:
+    """Write what is stale, or with `--check` name it and return 1."""
+    outdated = stale()
+    for path, text in outdated.items():
+        print(f"{'out of date' if arguments else 'written'}: {path.relative_to(ROOT)}")
+        if not arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if outdated and arguments:
+        print("hint: python docs/generate.py", file=sys.stderr)
+    return 1 if outdated and arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
