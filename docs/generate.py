@@ -6,6 +6,7 @@ that are out of date. Pages that people write are not touched.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import os
@@ -14,11 +15,15 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
+import pegboard
+from pegboard import types as values
 from pegboard.cli.app import peg
 from pegboard.cli.groups import LazyGroup
 from pegboard.config import LAYERS
@@ -101,7 +106,8 @@ def implementers() -> dict[str, list[str]]:
 
 def hook_section(spec: Spec, used_by: list[str]) -> str:
     """Everything about one hook."""
-    limit = "none" if spec.timeout_s is None else f"{spec.timeout_s:g} s"
+    # What must not wait cannot be interrupted either.
+    limit = "none" if spec.timeout_s is None or spec.sync_only else f"{spec.timeout_s:g} s"
     facts = table(
         ("kind", "since", "limit", "threaded value", "flags", "when nobody answers", "used by"),
         (
@@ -167,7 +173,7 @@ def error_section(cls: type[PegboardError]) -> str:
 
 def errors_page() -> str:
     """Every error code, in order of its name."""
-    classes = sorted(error_classes(), key=lambda cls: cls.code)
+    classes = sorted((cls for cls in error_classes() if "code" in vars(cls)), key=lambda cls: cls.code)
     return page(
         "Errors",
         "Every error of pegboard has a stable code. `peg help CODE` prints the same text.",
@@ -228,7 +234,11 @@ def keys_of(part: Schema, whole: Schema, path: str = "") -> Iterator[tuple[str, 
         yield from keys_of(part["items"], whole, f"{path}[]")
 
 
-PROJECT = {"always": "a project's file may set it", "narrow": "a project's file may narrow it"}
+PROJECT = {
+    "always": "a project's file may set it",
+    "narrow": "a project's file may narrow it",
+    "add": "a project's file may add to it",
+}
 """What a project's file may do before its folder is trusted."""
 
 
@@ -314,6 +324,159 @@ def command_line_page() -> str:
     return page("Command line", "What `--help` prints. Plugins add commands of their own.", *sections)
 
 
+# --- API ------------------------------------------------------------------------------------------------------------
+
+API = {
+    "The board": ("Pegboard", "runtime.RunOptions"),
+    "Agents": ("Agent", "AgentConfig", "AgentRegistry"),
+    "Tools": ("tool", "Tool", "ToolContext", "Module"),
+    "Models and runs": ("ModelBase", "get_model_for_name", "AgentRunner", "RunResult", "StreamEvent"),
+    "Messages, events, conversations": ("Message", "Event", "ConversationManager", "ConversationContext"),
+    "Plugins": ("hookimpl", "HostContext", "RunContext", "Call", "Next"),
+    "Errors": ("PegboardError", "ExitCode"),
+}
+"""What is described by sections; a name without a module is one that `pegboard` exports."""
+_DOCUMENTED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_HEADING = re.compile(r"^(?P<name>Args|Raises|Returns|Options|Yields):$")
+
+
+@cache
+def source_of(module: str) -> ast.Module:
+    """The syntax tree of a module: what `inspect` cannot tell is there, such as the strings below fields."""
+    return ast.parse(Path(str(import_module(module).__file__)).read_text(encoding="utf-8"))
+
+
+def definition(name: str) -> ast.stmt:
+    """Where a name of the API is defined."""
+    module, _, last = name.rpartition(".")
+    home = f"pegboard.{module}" if module else pegboard._HOMES.get(name, "pegboard.types")
+    for node in reversed(source_of(home).body):  # of overloads, the implementation comes last
+        if isinstance(node, _DOCUMENTED) and node.name == last:
+            return node
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == last:
+            return node
+    return definition(f"{getattr(import_module(home), last).__module__.removeprefix('pegboard.')}.{last}")
+
+
+def prose(text: str | None) -> str:
+    """A docstring as Markdown: its lists of arguments and errors become lists."""
+    lines: list[str] = []
+    inside = False
+    for line in inspect.cleandoc(text or "").splitlines():
+        if (heading := _HEADING.match(line)) is not None:
+            inside = True
+            lines += [f"{heading['name']}:", ""]
+        elif inside and line.startswith("    ") and not line.startswith("     "):
+            name, colon, rest = line.strip().partition(": ")
+            lines.append(f"* `{name}`: {rest}" if colon else f"* {line.strip()}")
+        else:
+            inside = inside and line.startswith("     ")
+            lines.append(f"  {line.strip()}" if inside else line)
+    return "\n".join(lines)
+
+
+def call_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The first line of a function as it stands in the source, long ones with an argument a line."""
+    prefix = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    arguments = ast.unparse(node.args)
+    line = f"{prefix} {node.name}({arguments}){result}"
+    if len(line) <= HELP_WIDTH:
+        return line
+    stub = ast.parse(f"def f({arguments}): ...").body[0]
+    assert isinstance(stub, ast.FunctionDef)
+    parts = [f"    {part}," for part in arguments_of(stub.args)]
+    return "\n".join([f"{prefix} {node.name}(", *parts, f"){result}"])
+
+
+def arguments_of(args: ast.arguments) -> Iterator[str]:
+    """Each argument with its annotation and default."""
+    plain = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
+    yield from (_with_default(arg, default) for arg, default in zip(plain, defaults, strict=True))
+    if args.vararg or args.kwonlyargs:
+        yield f"*{ast.unparse(args.vararg)}" if args.vararg else "*"
+    yield from (_with_default(arg, default) for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True))
+    if args.kwarg:
+        yield f"**{ast.unparse(args.kwarg)}"
+
+
+def _with_default(arg: ast.arg, default: ast.expr | None) -> str:
+    return ast.unparse(arg) + (f" = {ast.unparse(default)}" if default else "")
+
+
+def function_section(node: ast.FunctionDef | ast.AsyncFunctionDef, title: str) -> str:
+    """A function or method."""
+    return "\n\n".join([title, f"```python\n{call_of(node)}\n```", prose(ast.get_docstring(node))]).rstrip()
+
+
+def fields_of(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, default and docstring of each public field."""
+    for item, below in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            name, kind, default = item.target.id, ast.unparse(item.annotation), item.value
+        elif isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            name, kind, default = item.targets[0].id, "", item.value
+        else:
+            continue
+        if name.startswith("_") or kind.startswith("ClassVar"):
+            continue
+        told = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+        yield f"`{name}`", f"`{kind}`" if kind else "", f"`{ast.unparse(default)}`" if default else "", str(told)
+
+
+def class_section(node: ast.ClassDef, title: str) -> str:
+    """A class: its docstring, how it is made, its fields, its public methods and properties."""
+    blocks = [title, prose(ast.get_docstring(node))]
+    methods = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    blocks += [f"```python\n{call_of(item)}\n```" for item in methods if item.name == "__init__"]
+    fields = [tuple(" ".join(cell.split()) for cell in row) for row in fields_of(node)]
+    blocks += [table(("field", "type", "default", "meaning"), *fields)] if fields else []
+    blocks += [
+        function_section(item, f"#### `{node.name}.{item.name}`")
+        for item in methods
+        if not item.name.startswith("_") and not any("setter" in ast.unparse(mark) for mark in item.decorator_list)
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def api_section(name: str) -> str:
+    """One name of the API."""
+    node = definition(name)
+    title = f"### `{name.rpartition('.')[2]}`"
+    if isinstance(node, ast.ClassDef):
+        return class_section(node, title)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return function_section(node, title)
+    body = source_of(pegboard._HOMES[name]).body
+    told = body[body.index(node) + 1]
+    assert isinstance(told, ast.Expr)
+    return f"{title}\n\n```python\n{ast.unparse(node)}\n```\n\n{ast.literal_eval(told.value)}"
+
+
+def value_names() -> list[str]:
+    """The classes of `pegboard.types` that no section above describes."""
+    told = {name for names in API.values() for name in names}
+    return [name for name in sorted(values.__all__) if isinstance(getattr(values, name), type) and name not in told]
+
+
+def api_page() -> str:
+    """What a program imports."""
+    blocks: list[str] = []
+    for title, names in API.items():
+        blocks += [f"## {title}", *map(api_section, names)]
+    own = (name for name in value_names() if str(getattr(values, name).__module__).startswith("pegboard"))
+    return page(
+        "API",
+        "What a program or a plugin imports: names of the sections from `pegboard`, values from `pegboard.types`. Every"
+        " [error](errors.md) with its code and every [hook](hooks/index.md) has a page of its own.",
+        *blocks,
+        "## Values of `pegboard.types`",
+        "All are frozen; `evolve(value, field=…)` makes a changed copy.",
+        *map(api_section, own),
+    )
+
+
 # --- all pages -----------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +489,7 @@ def pages() -> dict[str, Callable[[], str]]:
     """Every generated page by its path below `docs/reference/`."""
     hooks = {f"hooks/{family}.md": lambda family=family: hook_family_page(family) for family in families()}
     return {
+        "api.md": api_page,
         "command-line.md": command_line_page,
         "configuration.md": configuration_page,
         "errors.md": errors_page,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 from pegboard import Agent, AgentRunner, Message, RunResult
 from pegboard.clock import SYSTEM_CLOCK
+from pegboard.errors import RunNotFoundError
 from pegboard.events import event_from_json, event_to_json
 from pegboard.hookspecs import hookimpl
 from pegboard.interfaces import Clock, Store
+from pegboard.journal import Journal
 from pegboard.model import ModelBase
 from pegboard.plugins.dispatch import CallRecord, Dispatcher
-from pegboard.run import Bounds, BoundTool, Run, RunServices
+from pegboard.run import BoundTool, Run, RunServices
 from pegboard.types import Price, PriceTable, StreamEvent, Tier, ToolResult
 
 
@@ -35,6 +38,8 @@ class Bench(RunServices):
         self.owners: dict[str, str] = {}
         """The plugin that provides a tool, by the tool's name."""
         self.tiers: dict[str, Tier] = {}
+        self.children: dict[str, Run] = {}
+        """Child runs by their id."""
         self._tables: list[PriceTable] = []
         self.dispatcher = Dispatcher(self, clock, strict=strict)
         self.hooks, self.explaining = self.dispatcher.hooks, self.dispatcher.explaining
@@ -133,6 +138,19 @@ class Bench(RunServices):
 
     async def agent(self, name: str) -> Agent:
         return self.agents[name] if name in self.agents else await super().agent(name)
+
+    @contextmanager
+    def tracking(self, run: Run) -> Iterator[None]:
+        self.children[run.run] = run
+        yield
+
+    async def earlier(self, run: str) -> Journal | None:
+        if run in self.children:
+            return self.children[run].journal.again()
+        try:
+            return await Journal.load(self.store, run, self.clock) if self.store is not None else None
+        except RunNotFoundError:
+            return None
 
     async def prices(self) -> Sequence[PriceTable]:
         return self._tables

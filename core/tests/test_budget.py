@@ -68,12 +68,23 @@ def test_a_unit_that_is_not_known_afterwards_stands_as_reserved() -> None:
     assert budget.used("tokens") == 80
 
 
+def test_a_refusal_says_where_the_tokens_come_from() -> None:
+    """Not only the sum, which nobody asked for."""
+    with pytest.raises(BudgetExceededError) as caught:
+        account(tokens=3).reserve({"tokens": 4105, "requests": 1}, made_of="9 for the request, 4096 for the answer")
+
+    assert caught.value.message == (
+        "the budget of this run is 3 tokens: 0 are used or reserved, "
+        "and this step may need 4105 more (9 for the request, 4096 for the answer)"
+    )
+
+
 def test_nothing_is_reserved_where_a_limit_above_says_no() -> None:
     """A refusal anywhere in the chain leaves all accounts as they were."""
     root = account(tokens=50)
     child = Account(ResourceLimits(tokens=1000), FakeClock(), parent=root, name="child")
 
-    with pytest.raises(BudgetExceededError, match="budget of `run`: 60 more tokens would pass the limit of 50"):
+    with pytest.raises(BudgetExceededError, match="budget of a run above this one is 50 tokens: 0 are used"):
         child.reserve({"tokens": 60})
     assert (root.used("tokens"), child.used("tokens")) == (0, 0)
 

@@ -128,7 +128,9 @@ async def test_a_gate_that_fails_denies(make_bench: type[Bench], done: list[Any]
 async def test_an_ask_with_nobody_to_ask_ends_the_run(bench: Bench, done: list[Any], deploy: Any) -> None:
     """The end reason is `needs_approval`, and the history has a result for every call of the turn."""
     bench.plug(authorize=lambda action: Ask("sure?") if action.arguments["target"] == "prod" else Allow())
-    script = [turn(call("deploy", target="test"), call("deploy", target="prod"), call("deploy", target="dev"))]
+    script: list[Any] = [
+        turn(call("deploy", target="test"), call("deploy", target="prod"), call("deploy", target="dev"))
+    ]
     result = await bench.run(ScriptedModel(script), tools=[deploy])
 
     assert result.end_reason == "needs_approval"
@@ -139,12 +141,14 @@ async def test_an_ask_with_nobody_to_ask_ends_the_run(bench: Bench, done: list[A
     ]
     assert "sure?" in str(result.error)
     assert bench.events(result, "approval.requested")[0]["resource"] == "deploy"
+    (failed,) = [data for data in bench.events(result, "step.failed") if data["op"] == "tool.call:deploy"]
+    assert "sure?" in failed["message"]
 
 
 async def test_an_approval_that_came_later_lets_the_run_go_on(bench: Bench, done: list[Any], deploy: Any) -> None:
     """Resumed with somebody to ask, the call that waited is made, and those that were made are not repeated."""
     bench.plug(authorize=lambda action: Ask() if action.arguments["target"] == "prod" else Allow())
-    script = [turn(call("deploy", target="test"), call("deploy", target="prod")), "ok"]
+    script: list[Any] = [turn(call("deploy", target="test"), call("deploy", target="prod")), "ok"]
     paused = await bench.run(ScriptedModel(script[:1]), tools=[deploy])
     bench.plug("person", request_approval=grants())
     result = await bench.resume(paused, ScriptedModel(script[1:]), tools=[deploy])
@@ -173,7 +177,7 @@ async def test_only_a_yes_to_this_call_lets_it_pass(
 
 
 async def test_an_approval_is_bound_to_the_arguments(bench: Bench, deploy: Any) -> None:
-    """The id of a request holds the call and a digest of resource and arguments; the same arguments, the same digest."""
+    """The id of a request holds the call and a digest of resource and arguments, equal for equal arguments."""
     asked: list[ApprovalRequest] = []
 
     def request_approval(request: ApprovalRequest) -> Approval:
@@ -182,7 +186,7 @@ async def test_an_approval_is_bound_to_the_arguments(bench: Bench, deploy: Any) 
 
     bench.plug(authorize=lambda: Ask("a?"), request_approval=request_approval)
     bench.plug("other", authorize=lambda: Ask("b?"))
-    script = [turn(*(call("deploy", target=target) for target in ("x", "y", "x"))), "ok"]
+    script: list[Any] = [turn(*(call("deploy", target=target) for target in ("x", "y", "x"))), "ok"]
     await bench.run(ScriptedModel(script), tools=[deploy])
 
     digests = [request.action.digest for request in asked]
@@ -211,7 +215,7 @@ async def test_parallel_approvals_are_not_mixed_up(bench: Bench, done: list[Any]
         return Approval(id=request.id, granted=await answers[request.action.arguments["target"]])
 
     bench.plug(authorize=lambda: Ask(), request_approval=request_approval)
-    script = [turn(*(call("deploy", target=target) for target in "abc")), "ok"]
+    script: list[Any] = [turn(*(call("deploy", target=target) for target in "abc")), "ok"]
     task = asyncio.create_task(bench.run(ScriptedModel(script), tools=[deploy]))
     await all_asked.wait()
     for index in order:
@@ -523,7 +527,7 @@ async def test_an_agent_reaches_only_its_tiers(bench: Bench, deploy: Any) -> Non
         return evolve(state, tier="toolbelt")
 
     bench.plug(tool_transition_evaluation=tool_transition_evaluation)
-    script = [*(call("deploy", target=str(n)) for n in range(3)), "ok"]
+    script: list[Any] = [*(call("deploy", target=str(n)) for n in range(3)), "ok"]
     result = await bench.run(ScriptedModel(script), agent=Agent("a", tools=[deploy], tiers=("core", "toolchain")))
 
     assert ("tool tier `toolbelt`", "the agent does not reach it") in [(e.what, e.why) for e in result.degraded]
@@ -541,7 +545,8 @@ async def test_a_plugin_is_asked_for_the_tier_every_third_turn(bench: Bench) -> 
 
     async def tool_transition_evaluation(state: RunState, call_next: Any) -> RunState:
         turns.append(state.turn)
-        return evolve(await call_next(state), tier="toolchain")
+        raised: RunState = evolve(await call_next(state), tier="toolchain")
+        return raised
 
     async def toolbelt_activation(state: RunState, call_next: Any) -> RunState:
         state = await call_next(state)
@@ -674,3 +679,19 @@ async def test_redaction_keeps_calls_and_results(bench: Bench, deploy: Any) -> N
 
     assert list(model.requests[1].messages) == list(result.messages[:3])
     assert isinstance(result.messages[0], Message)
+
+
+async def test_a_tool_that_fails_says_so_in_the_log(bench: Bench) -> None:
+    """The step of the call has the code and the beginning of the text; one that went well has neither."""
+
+    @tool(effect="pure")
+    def broken() -> str:
+        """Do nothing well."""
+        raise ValueError("no disk" + "!" * 500)
+
+    result = await bench.run(ScriptedModel([call("broken"), "done"]), tools=[broken])
+    (told,) = [data for data in bench.events(result, "step.done") if data["op"] == "tool.call:broken"]
+
+    assert (told["status"], told["code"]) == ("error", "tool.failed")
+    assert "no disk" in told["message"]
+    assert len(told["message"]) <= 200

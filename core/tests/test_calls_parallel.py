@@ -178,7 +178,7 @@ async def test_children_share_the_locks_of_their_tree(bench: Bench) -> None:
         bench.models[f"m{n}"] = ScriptedModel([call("join", n=n), "done"])
         return str((await ctx.run.call_agent(Agent(f"child{n}", model=f"m{n}", tools=[join]), "go")).output)
 
-    script = [turn(*(call("delegate", n=n) for n in range(4))), "ok"]
+    script: list[Any] = [turn(*(call("delegate", n=n) for n in range(4))), "ok"]
     result = await bench.run(ScriptedModel(script), tools=[delegate])
 
     assert crowd.most == 1
@@ -246,7 +246,8 @@ async def test_a_tool_that_waits_for_something_cancelled_is_an_error_of_it(bench
         task.cancel()
         await task
 
-    for script in ([call("wait"), "ok"], [turn(call("wait"), call("wait")), "ok"]):
+    scripts: list[list[Any]] = [[call("wait"), "ok"], [turn(call("wait"), call("wait")), "ok"]]
+    for script in scripts:
         result = await bench.run(ScriptedModel(script), tools=[wait])
         assert {r.code for r in bench.results(result)} == {"tool.failed"}
         assert result.output == "ok"

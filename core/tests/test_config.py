@@ -223,12 +223,13 @@ def test_a_project_may_choose_a_model_switch_off_and_narrow(files: Files, text: 
         '[models.aliases]\nfast = "evil:model"',
         'third_party_runtime = "manifest"',
         "required_hooks = []",
+        '[plugins.git.permissions]\nexec = ["git"]',
         'trusted_folders = ["."]',
     ],
 )
 def test_a_project_may_not_enable_widen_or_point_at_code(files: Files, text: str) -> None:
     """Until its folder is trusted."""
-    files.write("user", "[limits]\ntokens = 100\n[plugins.x]\ny = 1\n")
+    files.write("user", "[limits]\ntokens = 100\n[plugins.x]\ny = 1\n[plugins.git.permissions]\nexec = []\n")
     files.write("system", 'required_hooks = ["audit"]\n')
     files.write("project", text)
 

@@ -16,6 +16,7 @@ from pegboard.errors import (
 )
 from pegboard.types import RunResult
 
+RUN = RunResult(run="r2")
 CLASSES = [cls for cls in error_classes() if cls.__module__ == "pegboard.errors"]
 
 
@@ -62,9 +63,9 @@ def test_an_error_as_json_has_everything_a_program_needs() -> None:
     }
 
 
-@pytest.mark.parametrize(("run", "shown"), [("r1", "r1"), (None, None), (object(), None)])
-def test_an_error_names_its_run_where_there_is_one(run: object, shown: str | None) -> None:
-    """An id stays one; anything that is no run is left out."""
+@pytest.mark.parametrize(("run", "shown"), [("r1", "r1"), (None, None), (RUN, "r2")])
+def test_an_error_names_its_run_where_there_is_one(run: RunResult | str | None, shown: str | None) -> None:
+    """By the id that was given, or that of its result."""
     assert PegboardError("x", run=run).to_json()["run"] == shown
 
 

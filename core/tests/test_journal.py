@@ -102,10 +102,14 @@ async def test_a_repeated_step_begins_with_its_first_inner_step() -> None:
     log = journal()
     done: list[int] = []
 
+    async def draw() -> int:
+        done.append(1)
+        return 1
+
     async def attempt(fails: bool) -> None:
         step = log.open("model.request", None)
         log.start(step)
-        await log.step("plugin:draw", None, lambda: number(len(done)) if not done.append(1) else number())
+        await log.step("plugin:draw", None, draw)
         if fails:
             log.fail(step, ValueError("x"))
             log.reopen(step)
@@ -428,7 +432,7 @@ async def test_redaction_comes_before_watchers_and_store() -> None:
     """What is taken out is nowhere: not in the log, not at a watcher, not in the store."""
 
     async def scrub(value: Any) -> Any:
-        return {key: "***" for key in value} if isinstance(value, dict) else "***"
+        return dict.fromkeys(value, "***") if isinstance(value, dict) else "***"
 
     seen: list[Event] = []
     store = MemoryStore()

@@ -296,7 +296,7 @@ async def test_agent_and_operator_both_bound_the_repeats(bench: Bench, policy: i
 async def test_a_run_is_repeated_at_most_ten_times(bench: Bench) -> None:
     """However many steps it has: the eleventh repeat is refused."""
     bench.plug(recover=lambda failure: Retry())
-    script = [item for n in range(9) for item in (DOWN, DOWN, call("add", a=n, b=1))]
+    script: list[Any] = [item for n in range(9) for item in (DOWN, DOWN, call("add", a=n, b=1))]
     model = ScriptedModel([*script, "done"])
     result = await bench.run(model, tools=[add])
 

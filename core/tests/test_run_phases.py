@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pegboard import Agent, tool
 from pegboard.errors import LoopLimitError, ModelServerError, PegboardError, UnknownPhaseError
-from pegboard.runner import CLOSING_PHASES, LOOP_PHASES, RUN_PHASES
+from pegboard.phases import CLOSING_PHASES, LOOP_PHASES, RUN_PHASES
 from pegboard.types import UNSET, Finding, Plan, PlanStep, ResourceLimits, RunResult, RunState, evolve
 from pegboard_replay import FunctionModel, Gate, ScriptedModel, call, turn
 
@@ -455,12 +455,13 @@ class Memory:
     name = "memory"
     description = "Remembers."
 
-    def __init__(self, fails: str = "") -> None:
+    def __init__(self, fails: str = "", offers: Sequence[Any] = (add,)) -> None:
         self.life: list[str] = []
         self._fails = fails
+        self._offers = offers
 
     def tools(self) -> Sequence[Any]:
-        return [add]
+        return self._offers
 
     async def initialize(self, ctx: Any) -> None:
         self.life.append("initialize")
@@ -495,7 +496,7 @@ async def test_a_module_that_can_not_begin_is_cleaned_up_all_the_same(bench: Ben
 
 async def test_a_module_that_can_not_end_keeps_no_other_from_ending(bench: Bench) -> None:
     """Each failure is an event that names the module."""
-    memory, other = Memory("cleanup"), Memory()
+    memory, other = Memory("cleanup"), Memory(offers=())
     result = await bench.run(ScriptedModel(["done"]), agent=Agent("agent", modules=[other, memory]))
 
     assert result.ok

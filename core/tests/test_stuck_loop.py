@@ -114,7 +114,7 @@ async def test_another_result_begins_anew(bench: Bench) -> None:
 
 async def test_other_arguments_are_another_call(bench: Bench) -> None:
     """Calls are told apart by name and arguments, in whatever order the arguments stand."""
-    script = [call("echo", n=n) for n in islice(range(8), 8)]
+    script: list[Any] = [call("echo", n=n) for n in islice(range(8), 8)]
     result = await bench.run(ScriptedModel([*script, "ok"]), tools=[FakeTool("echo", returns="same")])
     turned = [call("echo", **dict(items)) for items in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]) * 2]
     other = await bench.run(ScriptedModel([*turned, "ok"]), tools=[FakeTool("echo", returns="same")])

@@ -1,8 +1,8 @@
 """pegboard in the peer benchmark: the seven functions that the harness asks of an adapter, and nothing that helps.
 
-Run by `peers.py`, with the folder of the harness on the path. `PEGBOARD_PLUGINS` is `none`, `stream` (one transformer
+Run by `peers.py`, with the folder of the harness on the path. `BENCH_PLUGINS` is `none`, `stream` (one transformer
 of streams) or `default` (every installed plugin, the console writing to nowhere, and one that watches events);
-`PEGBOARD_TOOL` is `inline`, or `thread` for a plain function that may block. `TOOL=async` is the harness' own switch.
+`BENCH_TOOL` is `inline`, or `thread` for a plain function that may block. `TOOL=async` is the harness' own switch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 import common  # type: ignore[import-not-found]  # of the harness
 from pegboard import Agent, Message, ModelBase, Pegboard, hookimpl, tool
 from pegboard.events import Event
+from pegboard.history import MessageLog
 from pegboard.interfaces import RunContext
 from pegboard.types import Finish, ModelChunk, ModelRequest, StreamEvent, Usage
 
 USAGE = Usage(1, 1, 0, 0, 0, 1, "provider")
-PLUGINS = os.environ.get("PEGBOARD_PLUGINS", "none")
-ADD = tool(effect="pure", inline=os.environ.get("PEGBOARD_TOOL", "inline") == "inline")(common.add)
+PLUGINS = os.environ.get("BENCH_PLUGINS", "none")
+ADD = tool(effect="pure", inline=os.environ.get("BENCH_TOOL", "inline") == "inline")(common.add)
 
 
 class Scripted(ModelBase):
@@ -108,8 +109,9 @@ async def stream(agent: Agent) -> int:
 
 
 def history(count: int) -> Sequence[Message]:
+    """A conversation as a run hands it back, which is a view of its log; a plain list would be checked each time."""
     make = (Message.user, Message.assistant)
-    return [make[i % 2](f"message number {i} of the conversation") for i in range(count)]
+    return MessageLog([make[i % 2](f"message number {i} of the conversation") for i in range(count)]).view()
 
 
 async def run_hist(agent: Agent, messages: Sequence[Message]) -> Any:

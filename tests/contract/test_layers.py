@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "core" / "src" / "pegboard"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "threads", "folders", "shape"),
+    ("errors", "lazy", "threads", "deadline", "folders", "shape"),
     ("types", "events"),
     ("interfaces", "clock", "locks", "schema", "output", "tools", "model", "history", "budget"),
     ("hookspecs",),
@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("agent",),
     ("journal", "state", "run", "context"),
-    ("calls", "recovery", "turns", "runner", "conversation"),
+    ("calls", "recovery", "turns", "phases", "runner", "conversation"),
     ("runtime",),
     ("cli",),
     ("__main__",),
@@ -31,7 +31,7 @@ NOT_EVERYWHERE = {"pwd"}
 """Modules that some platforms lack, so that they cannot be imported at the top."""
 INNER_IMPORTS = {"cli", "plugins", "__main__"}
 """Rooms that may import inside a function: what they import is dear, or a plugin's."""
-UPWARD_TYPES = {"types"}
+UPWARD_TYPES = {"types", "errors"}
 """Rooms that may name, for the type checker only, what lives above them."""
 
 Import = tuple[str, int, bool, bool]

@@ -22,7 +22,7 @@ from typing import Any
 
 from pegboard import Agent, Pegboard, PegboardError, RunResult, tool
 from pegboard.types import ToolResult
-from pegboard_replay import ScriptedModel, call
+from pegboard_replay import ScriptedModel, call, turn
 
 
 @tool(effect="pure", inline=True)
@@ -65,14 +65,21 @@ class Session:
         self.board = board
 
     async def run(self, *calls: Any, **options: Any) -> dict[str, Any]:
-        """A run whose model calls these tools, `[name, arguments]`, and then says `done`."""
-        turns: list[Any] = [*(call(name, **arguments) for name, arguments in calls), "done"]
+        """A run whose model makes these calls, turn by turn, and then says `done`.
+
+        Each is `[name, arguments]`, or a list of such for a turn of several.
+        """
+        turns: list[Any] = [*map(_turn, calls), "done"]
         agent = Agent("tester", model=ScriptedModel(turns), tools=[add], tiers=("core", "toolchain", "toolbelt"))
         return _told(await self.board.run(agent, "go", check=False, **options))
 
     async def run_out(self) -> dict[str, Any]:
         """A run whose model fails."""
         return _told(await self.board.run(Agent("tester", model=ScriptedModel([])), "go", check=False))
+
+    async def run_sync(self) -> dict[str, Any]:
+        """What a person tries who does not know that a loop is running."""
+        return _told(self.board.run_sync("go"))
 
     async def runs(self, count: int, *calls: Any) -> dict[str, int]:
         """Many runs; how often each outcome came."""
@@ -96,13 +103,20 @@ class Session:
         await self.board.clock.sleep(seconds)
 
     async def disable_during_call(self, plugin: str, name: str) -> dict[str, Any]:
-        """Disable a plugin while a tool of it runs, which ends when the file `go` is there."""
+        """Disable a plugin while a tool of it runs, from when the file `began` is there until there is `go`."""
         running = asyncio.create_task(self.run([name, {}]))
-        while not Path("began").exists():
-            await asyncio.sleep(0.01)
+        await asyncio.to_thread(_wait_for, Path("began"))
         await self.board.plugins.disable(plugin)
-        Path("go").touch()
-        return {"state": self.board.plugins.state(plugin), **await running}
+        await asyncio.to_thread(Path("go").touch)
+        return await running
+
+    async def beside_another_board(self, plugin: str, *calls: Any) -> list[dict[str, Any]]:
+        """Runs on this board and on another one in this process, on which a plugin is then disabled; and once more."""
+        async with Pegboard(autoload=True) as board:
+            other = Session(board)
+            found = [await self.run(*calls), await other.run(*calls)]
+            await other.disable(plugin)
+            return [*found, await self.run(*calls), await other.run(*calls)]
 
     async def write(self, path: str, text: str) -> None:
         """Change a file, as an upgrade under a running process does."""
@@ -128,8 +142,18 @@ class Session:
     async def _once(self, plugin: str) -> None:
         await self.board.plugins.enable(plugin)
         await self.board.plugins.activate(plugin)
-        await self.run(["add", {"a": 1, "b": 2}])
         await self.board.plugins.disable(plugin)
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def _turn(calls: list[Any]) -> Any:
+    if isinstance(calls[0], str):
+        return call(calls[0], **calls[1])
+    return turn(*(call(name, **arguments) for name, arguments in calls))
 
 
 def _held() -> dict[str, float]:

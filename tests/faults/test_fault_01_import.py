@@ -45,10 +45,15 @@ def test_the_culprit_is_named(place: Place, fault: Fault) -> None:
     assert (done.returncode, line in done.stderr) == (0, True)
 
 
-@pytest.mark.parametrize("raised", ["KeyError('x')", "BaseException('x')", "GeneratorExit", "SystemExit('bye')"])
-def test_whatever_an_import_raises_is_isolated(place: Place, raised: str) -> None:
+@pytest.mark.parametrize(
+    "raised", ["KeyError('x')", "BaseException('x')", "GeneratorExit", "SystemExit('bye')", "asyncio.CancelledError"]
+)
+@pytest.mark.parametrize(
+    "where", ["", "class Plugin:\n async def activate(self, ctx):\n  "], ids=["import", "activate"]
+)
+def test_whatever_is_raised_is_isolated(place: Place, where: str, raised: str) -> None:
     """Not only `Exception`: a plugin does not end the host."""
-    place.plugin(DYING, {"plugin.py": f"raise {raised}\n"})
+    place.plugin(DYING, {"plugin.py": f"import asyncio\n{where}raise {raised}\n"})
 
     assert place.host()["states"]["broken"] == "quarantined(plugin.load)"
 
@@ -88,7 +93,7 @@ def test_it_is_tried_again_when_it_was_mended(place: Place) -> None:
 
 
 def test_the_large_doctor_finds_it(place: Place) -> None:
-    """`peg doctor --deep` tries each plugin in a process of its own, and says which one fails and how to be rid of it."""
+    """`peg doctor --deep` tries each plugin in a process of its own, and says which fails and how to be rid of it."""
     place.broken("import")
 
     done = place.peg("doctor", "--deep", "--json")

@@ -1,4 +1,4 @@
-"""Scenario 6: a hook raises, once or always, early or late, something usual or strange. The kind of the hook decides."""
+"""Scenario 6: a hook raises, once or always, early or late, anything at all. The kind of the hook decides."""
 
 from __future__ import annotations
 
@@ -136,11 +136,47 @@ def test_at_teardown(place: Place, way: str, error: str) -> None:
     assert "told to go" in done.stdout
 
 
+TOOL = """
+import asyncio
+from pegboard import hookimpl, tool
+
+
+@tool(name="broken.tool", effect="pure")
+{head} broken() -> int:
+    \"\"\"Broken on purpose.\"\"\"
+    raise {error}
+
+
+class Plugin:
+    @hookimpl
+    def provide_tools(self):
+        return [broken]
+"""
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('x')", "SystemExit(9)", "asyncio.CancelledError", "StopIteration"])
+@pytest.mark.parametrize("head", ["def", "async def"])
+def test_a_tool_that_raises(place: Place, head: str, error: str) -> None:
+    """Whatever a tool raises is its result, alone and beside others; a tool that calls `sys.exit` ends nothing."""
+    place.sound()
+    offer = {"hooks": {"provide_tools": {}}, "contributes": {"tools": [{"name": "broken.tool", "effect": "pure"}]}}
+    place.plugin({"id": "broken", **offer}, {"plugin.py": TOOL.format(head=head, error=error)})
+
+    told = place.host(["run", ["broken.tool", {}]], ["run", [["broken.tool", {}], place.sound_call]])
+
+    [alone], [beside, other] = (run["results"] for run in told["did"])
+    assert alone[0] == beside[0] == "error"
+    assert "`broken.tool` failed" in alone[1]
+    assert other == place.sound_result
+
+
 @pytest.mark.parametrize("hook", ["cleanup", "idle", "board_stopping", "board_started"])
 def test_at_the_end_and_the_beginning(place: Place, hook: str) -> None:
     """Neither the last phases of a run nor the board's own moments depend on a plugin."""
     around = hook in ("cleanup", "idle")
-    place.hooking("broken", f"async def {hook}(self{', state, call_next' if around else ''}):\n    raise ValueError('x')")
+    place.hooking(
+        "broken", f"async def {hook}(self{', state, call_next' if around else ''}):\n    raise ValueError('x')"
+    )
 
     told = place.host(["activate", "broken"], ["run", ["add", {"a": 1, "b": 2}]])
 

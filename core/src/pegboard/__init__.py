@@ -17,8 +17,10 @@ if TYPE_CHECKING:  # `as`, or a type checker takes these for private names
     from pegboard.errors import PegboardError as PegboardError
     from pegboard.events import Event as Event
     from pegboard.hookspecs import hookimpl as hookimpl
+    from pegboard.interfaces import Call as Call
     from pegboard.interfaces import HostContext as HostContext
     from pegboard.interfaces import Module as Module
+    from pegboard.interfaces import Next as Next
     from pegboard.interfaces import RunContext as RunContext
     from pegboard.interfaces import Tool as Tool
     from pegboard.interfaces import ToolContext as ToolContext
@@ -40,6 +42,7 @@ _HOMES = {
     "AgentConfig": "pegboard.types",
     "AgentRegistry": "pegboard.agent",
     "AgentRunner": "pegboard.runner",
+    "Call": "pegboard.interfaces",
     "ConversationContext": "pegboard.conversation",
     "ConversationManager": "pegboard.conversation",
     "Event": "pegboard.events",
@@ -48,6 +51,7 @@ _HOMES = {
     "Message": "pegboard.types",
     "ModelBase": "pegboard.model",
     "Module": "pegboard.interfaces",
+    "Next": "pegboard.interfaces",
     "Pegboard": "pegboard.runtime",
     "PegboardError": "pegboard.errors",
     "RunContext": "pegboard.interfaces",

@@ -13,9 +13,14 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(f"peg {__version__}")  # noqa: T201  # the answer of a command
         sys.exit(0)
-    from pegboard.cli.app import peg
+    if sys.stdout is None:
+        sys.exit("peg: stdout is closed")
+    try:
+        from pegboard.cli.app import peg
 
-    peg.main(prog_name="peg")
+        peg.main(prog_name="peg")
+    except KeyboardInterrupt:  # before or after the time in which `peg.main` answers it
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Several versions of one agent may be registered. How an agent runs is not known 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
@@ -18,7 +18,8 @@ from pegboard.errors import (
     AgentRequiresError,
 )
 from pegboard.lazy import LazyModule
-from pegboard.types import Agent, AgentDependency
+from pegboard.model import ModelBase
+from pegboard.types import Agent, AgentDependency, ContextNeeds, ModelSettings, ResourceLimits, RetryPolicy
 
 if TYPE_CHECKING:
     import difflib
@@ -45,7 +46,7 @@ class AgentRegistry:
             AgentError: its name, version or a range in it cannot be read.
             AgentCollisionError: another agent has this name and version.
         """
-        _check(agent)
+        check_agent(agent)
         key = (agent.name, agent.version)
         known = self._agents[agent.name].get(agent.version)
         if known is not None and known is not agent:
@@ -105,9 +106,11 @@ class AgentRegistry:
         wanted: dict[str, list[tuple[Agent, AgentDependency]]] = defaultdict(list)
         graph: dict[str, set[str]] = {}
         chosen: dict[str, Agent] = {agent.name: agent}
-        queue = [agent]
+        queue = deque([agent])
         while queue:
-            current = queue.pop()
+            current = queue.popleft()
+            if chosen[current.name] is not current:  # another range has led to another version meanwhile
+                continue
             graph.setdefault(current.name, set())
             for dependency in current.config.dependencies:
                 wanted[dependency.name].append((current, dependency))
@@ -122,13 +125,13 @@ class AgentRegistry:
         return [chosen[name] for name in _sorted(graph)]
 
     def _choose(self, name: str, asking: Sequence[tuple[Agent, AgentDependency]]) -> Agent | None:
-        ranges = [dependency.version for _, dependency in asking if dependency.version]
+        needed = [row for row in asking if row[1].required]
+        ranges = [dependency.version for _, dependency in needed if dependency.version]
         try:
-            return self.get(name, ",".join(ranges))
+            found = self._fitting(name, asking)
+            return self.get(name, ",".join(ranges)) if found is None and needed else found
         except AgentNotFoundError as exc:
-            who, dependency = asking[-1]
-            if not dependency.required:
-                return None
+            who, dependency = needed[-1]
             if len(ranges) > 1 and name in self._agents:
                 sides = " but ".join(
                     f"`{a.name}` {a.version} needs `{name}` {d.version}" for a, d in asking if d.version
@@ -138,6 +141,13 @@ class AgentRegistry:
                 f"agent `{who.name}` needs `{name}` {dependency.version or '(any version)'}: {exc.message}",
                 hint="peg agents list",
             ) from exc
+
+    def _fitting(self, name: str, asking: Sequence[tuple[Agent, AgentDependency]]) -> Agent | None:
+        """A version that fits everybody, those too who only wish for it."""
+        try:
+            return self.get(name, ",".join(dependency.version for _, dependency in asking if dependency.version))
+        except AgentNotFoundError:
+            return None
 
     def _check_conflicts(self, chosen: dict[str, Agent]) -> None:
         for agent in chosen.values():
@@ -161,9 +171,36 @@ class AgentRegistry:
         return sum(map(len, self._agents.values()))
 
 
-def _check(agent: Agent) -> None:
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "version": str,
+    "instructions": str,
+    "model": (str, ModelBase),
+    "limits": ResourceLimits,
+    "settings": ModelSettings,
+    "context": ContextNeeds,
+    "retry": RetryPolicy,
+    "max_turns": int,
+    "output_retries": int,
+}
+
+
+def check_agent(agent: Agent) -> None:
+    """Refuse an agent that could not run, before it does.
+
+    Raises:
+        AgentError: a field has a wrong type; its name is empty; a version or a range cannot be read.
+    """
     config = agent.config
-    if not config.name or not isinstance(config.name, str):
+    for field, kind in _FIELDS.items():
+        value = getattr(config, field)
+        if not isinstance(value, kind):
+            wanted = kind.__name__ if isinstance(kind, type) else " or ".join(one.__name__ for one in kind)
+            raise AgentError(
+                f"agent `{config.name}`: `{field}` is {type(value).__name__}, and must be {wanted}",
+                hint="peg help agent.invalid",
+            )
+    if not config.name:
         raise AgentError("an agent needs a name", hint="peg help agent.invalid")
     if config.version == "0" and not config.dependencies and not config.conflicts:
         return

@@ -64,17 +64,22 @@ class Account:
         """What was used or is reserved, child runs included."""
         return self._used.get(unit, 0.0)
 
-    def reserve(self, amounts: Mapping[Unit, float]) -> Reservation:
-        """Set aside what a step may use at most.
+    def reserve(self, amounts: Mapping[Unit, float], *, made_of: str = "") -> Reservation:
+        """Set aside what a step may use at most; `made_of` says in a refusal where the number of tokens comes from.
 
         Raises:
             BudgetExceededError: it would pass a limit here or above; nothing was set aside.
         """
         for account in self._chain():
-            account._check(amounts)
+            account._check(amounts, made_of, "this run" if account is self else "a run above this one")
         for account in self._chain():
             account._add(amounts)
         return Reservation(self, dict(amounts))
+
+    def charge(self, amounts: Mapping[Unit, float]) -> None:
+        """Count what was used already, before anybody could be asked; never refused."""
+        for account in self._chain():
+            account._add(amounts)
 
     def _chain(self) -> Sequence[Account]:
         chain: list[Account] = [self]
@@ -82,13 +87,14 @@ class Account:
             chain.append(chain[-1].parent)
         return chain
 
-    def _check(self, amounts: Mapping[Unit, float]) -> None:
+    def _check(self, amounts: Mapping[Unit, float], made_of: str, whose: str) -> None:
         for unit, amount in amounts.items():
             limit = self._limits.get(unit)
             if limit is not None and self._used.get(unit, 0.0) + amount > limit:
+                explained = f" ({made_of})" if made_of and unit == "tokens" else ""
                 raise BudgetExceededError(
-                    f"budget of `{self.name}`: {amount:g} more {unit} would pass the limit of {limit:g} "
-                    f"({self._used.get(unit, 0.0):g} used or reserved)"
+                    f"the budget of {whose} is {limit:g} {unit}: {self._used.get(unit, 0.0):g} are used or reserved, "
+                    f"and this step may need {amount:g} more{explained}"
                 )
 
     def _add(self, amounts: Mapping[Unit, float]) -> None:

@@ -19,6 +19,7 @@ from pegboard.errors import (
     BudgetExceededError,
     ToolArgumentsError,
     ToolUnsafeUnknownError,
+    describe,
 )
 from pegboard.history import estimate_tokens
 from pegboard.interfaces import HostContext, ToolContext
@@ -35,6 +36,7 @@ from pegboard.types import (
     AuditRecord,
     BudgetRequest,
     Deny,
+    JsonObject,
     Label,
     Origin,
     Part,
@@ -57,6 +59,7 @@ else:
 
 WARN_REPEATS, BLOCK_REPEATS, FINAL_REPEATS = 3, 5, 7
 HEAD_CHARACTERS, TAIL_CHARACTERS = 3000, 1500
+MESSAGE_CHARACTERS = 200
 TIERS: tuple[Tier, ...] = ("core", "toolchain", "toolbelt")
 _FREE: frozenset[str] = frozenset()
 
@@ -147,6 +150,7 @@ class _Pending:
         run, step = self.run, self.step
         if step.recorded is not None and step.recorded.state == "done":
             self.result = run.journal.result(step)
+            run.charge(tool_calls=1)
             return
         run.replaying = False
         run.journal.start(step, name=self.call.name, call_id=self.call.id)
@@ -157,8 +161,7 @@ class _Pending:
             else:
                 result = await layer(run, self.call, self._body)
             self.result = result if result.call_id == self.call.id else _answer(result, self.call)
-            run.journal.finish(step, self.result, name=self.call.name, status=self.result.status)
-            await run.journal.flush()
+            run.journal.finish(step, self.result, name=self.call.name, **_outcome(self.result))
         except (ApprovalNeededError, ToolUnsafeUnknownError, BudgetExceededError) as exc:
             status: Any = {"approval.needed": "denied", "tool.unsafe_unknown": "unknown"}.get(exc.code, "error")
             self.result = tool_result(self.call.id, exc.message, status=status, code=exc.code)
@@ -167,6 +170,8 @@ class _Pending:
         except BaseException as exc:
             run.journal.fail(step, exc)
             raise
+        if run.journal.flushes:  # not above: the call is done, also when the run is cancelled while that is written
+            await run.journal.flush()
 
     def settled(self) -> ToolResult:
         """The result; a call that was interrupted has one with status `cancelled`."""
@@ -177,6 +182,10 @@ class _Pending:
     async def _body(self, _: Any, call: ToolCall) -> ToolResult:
         run = self.run
         bound = self.bound if call.name == self.call.name else find(run, call.name)
+        try:
+            call = private(call)
+        except ToolArgumentsError as exc:
+            return tool_result(call.id, exc.message, status="error", code=exc.code)
         if bound is not None and getattr(bound.tool, "polling", False):
             return await self._checked(call, bound)
         return repeated(run, call) or count_repeat(run, call, await self._checked(call, bound))
@@ -189,6 +198,23 @@ class _Pending:
         except ToolArgumentsError as exc:
             return tool_result(call.id, exc.message, status="error", code=exc.code)
         return await _guarded(self.run, call, bound, args, self.step)
+
+
+def private(call: ToolCall) -> ToolCall:
+    """The call with arguments that nobody else holds: what is approved is what runs, whatever a layer kept of it.
+
+    Raises:
+        ToolArgumentsError: they are not JSON.
+    """
+    try:
+        return msgspec.structs.replace(call, arguments=_copied(call.arguments))
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        raise ToolArgumentsError(f"tool `{call.name}`: arguments are not JSON: {describe(exc)}") from exc
+
+
+def _copied(arguments: JsonObject) -> JsonObject:
+    copy: JsonObject = msgspec.json.decode(msgspec.json.encode(arguments))
+    return copy
 
 
 async def _guarded(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str, Any], step: Step) -> ToolResult:
@@ -217,13 +243,14 @@ async def _guarded(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str
 
 
 async def _action(run: Run, call: ToolCall, bound: BoundTool) -> Action:
+    seen = _copied(call.arguments)  # gates, labels and audit get a copy of their own
     return Action(
         verb="tool.call",
         resource=bound.tool.name,
-        arguments=call.arguments,
+        arguments=seen,
         effect=bound.tool.effect,
         permissions=bound.tool.permissions,
-        labels=await _labels(run, Origin(kind="model"), call.arguments),
+        labels=await _labels(run, Origin(kind="model"), seen),
         owner=bound.owner,
     )
 
@@ -284,7 +311,10 @@ async def judge(run: Run, action: Action, call_id: str) -> str | None:
     verdict: Verdict | None = None
     prompts: tuple[str, ...] = ()
     if gate is not None:
+        asked = _canonical(action)
         verdicts = await gate(run, action)
+        if _canonical(action) != asked:
+            return "a gate changed the arguments that it was to judge"
         verdict = verdicts.verdict
         prompts = tuple(v.prompt for _, v in verdicts.opinions if isinstance(v, Ask) and v.prompt)
     if verdict is None:
@@ -319,16 +349,20 @@ def _inside_workspace(action: Action) -> bool:
     return set(granted.get("fs_write", ())) <= {"workspace"} and not granted.get("net") and not granted.get("exec")
 
 
+def _canonical(action: Action) -> bytes:
+    return msgspec.json.encode([action.verb, action.resource, action.arguments], order="sorted")
+
+
 async def _approved(run: Run, action: Action, call_id: str, prompts: tuple[str, ...]) -> str | None:
-    canonical = msgspec.json.encode([action.verb, action.resource, action.arguments], order="sorted")
-    digest = hashlib.sha256(canonical).hexdigest()[:16]
+    digest = hashlib.sha256(_canonical(action)).hexdigest()[:16]
     request = ApprovalRequest(
         id=f"{call_id}:{digest}", action=msgspec.structs.replace(action, digest=digest), prompts=prompts
     )
     step = run.journal.open(f"approval:{call_id}", request.id)
     if step.recorded is not None:
         return run.journal.result(step)["reason"] if not run.journal.result(step)["granted"] else None
-    run.emit("approval.requested", {"id": request.id, "resource": action.resource, "prompts": list(prompts)})
+    asked = {"verb": action.verb, "resource": action.resource, "plugin": action.owner, "effect": action.effect}
+    run.emit("approval.requested", {"id": request.id, **asked, "arguments": action.arguments, "prompts": list(prompts)})
     answer = await run.hooks.request_approval(run, request) if run.hooks.request_approval is not None else None
     if answer is None:
         raise ApprovalNeededError(
@@ -345,13 +379,15 @@ async def _approved(run: Run, action: Action, call_id: str, prompts: tuple[str, 
     return None if granted else reason
 
 
-async def reserve(run: Run, request: BudgetRequest, amounts: Mapping[Any, float]) -> Reservation | None:
+async def reserve(
+    run: Run, request: BudgetRequest, amounts: Mapping[Any, float], *, made_of: str = ""
+) -> Reservation | None:
     """Reserve in the budget tree and ask `reserve_budget`.
 
     Raises:
         BudgetExceededError: a limit would be passed, or a gate said no; nothing stays reserved.
     """
-    reservation = run.budget.reserve(amounts) if run.is_bounded else None
+    reservation = run.budget.reserve(amounts, made_of=made_of) if run.is_bounded else None
     gate = run.hooks.reserve_budget
     if gate is None:
         return reservation
@@ -469,7 +505,8 @@ def count_repeat(run: Run, call: ToolCall, result: ToolResult) -> ToolResult:
 
 
 def _key(call: ToolCall) -> tuple[str, bytes]:
-    return call.name, msgspec.json.encode(call.arguments, order="sorted")
+    tier, _, rest = call.name.partition(".")
+    return (rest if tier in TIERS else call.name), msgspec.json.encode(call.arguments, order="sorted")
 
 
 # --- large results -----------------------------------------------------------------------------------------------
@@ -518,6 +555,13 @@ async def read_output(ref: str, start: int, size: int, ctx: ToolContext) -> str:
     """
     data = await ctx.run.read_blob(ref, start, min(size, 4000))
     return data.decode("utf-8", "replace")
+
+
+def _outcome(result: ToolResult) -> dict[str, Any]:
+    """What the log says of a result: its status; where it is not `ok`, also the code and the beginning of the text."""
+    if result.status == "ok":
+        return {"status": "ok"}
+    return {"status": result.status, "code": result.code, "message": result.text[:MESSAGE_CHARACTERS]}
 
 
 def _answer(result: ToolResult, call: ToolCall) -> ToolResult:

@@ -7,7 +7,6 @@ settings mean is not known here.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pegboard import folders, shape
 from pegboard.errors import ConfigError, ToolDefinitionError, UntrustedConfigError
-from pegboard.lazy import LazyModule
+from pegboard.lazy import LazyModule, json_beside
+from pegboard.regular import read_regular
 
 if TYPE_CHECKING:
     import tomllib
@@ -37,6 +37,7 @@ CORE_KEYS = ("enabled", "runtime", "permissions")
 """Keys of `[plugins.<id>]` that belong to core."""
 
 _MAX_SIZE_BYTES = 1024 * 1024
+_MAX_DEPTH = 32
 _PREFIX = "PEGBOARD__"
 _REFERENCE = re.compile(r"^(env|file|keyring):\S")
 Key: TypeAlias = tuple[str, ...]
@@ -220,8 +221,7 @@ def of(host: Mapping[str, Any]) -> Config:
 @lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """The JSON Schema of core's settings."""
-    # Not importlib.resources: it brings tempfile, shutil and their like, and every board comes by here.
-    data: dict[str, Any] = json.loads(Path(__file__).with_name("config.schema.json").read_text("utf-8"))
+    data: dict[str, Any] = json_beside(__name__, "config.schema.json")
     return data
 
 
@@ -243,9 +243,12 @@ def project_file(project: str | Path) -> Path:
 
 def find_project(start: str | Path | None = None) -> Path | None:
     """The nearest folder with a `.pegboard` in it, from `start` upwards, that belongs to this user."""
-    here = Path.cwd() if start is None else Path(start).absolute()
+    try:
+        here = Path.cwd() if start is None else Path(start).absolute()
+    except FileNotFoundError:  # the working folder was deleted under us
+        return None
     for folder in (here, *here.parents):
-        if (folder / PROJECT_FOLDER).is_dir():
+        if os.path.isdir(folder / PROJECT_FOLDER):
             # Somebody else's folder above ours must not decide; a shared temporary folder is one.
             return folder if _owned(folder / PROJECT_FOLDER) else None
     return None
@@ -307,25 +310,21 @@ class _Loader:
             return {}
         self.config.files.append(str(file))
         try:
-            data = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as exc:
+            leaves = dict(_leaves(tomllib.loads(text)))
+        except (ValueError, RecursionError) as exc:
             self._fail(ConfigError(f"{file}: is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", hint=f"edit {file}"))
             return {}
         lines = config_lines.line_numbers(text)
-        values = {path: Value(value, layer, str(file), lines.get(path)) for path, value in _leaves(data)}
+        values = {path: Value(value, layer, str(file), lines.get(path)) for path, value in leaves.items()}
         return self._checked(layer, values)
 
     def _read(self, file: Path) -> str | None:
         try:
-            with file.open("rb") as opened:
-                raw = opened.read(_MAX_SIZE_BYTES + 1)
+            raw = read_regular(file, _MAX_SIZE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
             self._fail(ConfigError(f"{file}: cannot be read: {exc.strerror}"))
-            return None
-        if len(raw) > _MAX_SIZE_BYTES:
-            self._fail(ConfigError(f"{file}: is larger than {_MAX_SIZE_BYTES // 1024} KiB"))
             return None
         try:
             return raw.decode("utf-8")
@@ -376,9 +375,10 @@ class _Loader:
 
     def _harmless(self, path: Key, value: Any) -> bool:
         rule = (shape.subschema(schema(), path) or {}).get("x-project")
-        if rule == "narrow":
-            return _narrows(value, self.config.get(join_key(path)))
-        return rule == "always"
+        now = self.config.get(join_key(path))
+        if rule == "add":
+            return set(now or ()) <= set(value)
+        return _narrows(value, now) if rule == "narrow" else rule == "always"
 
 
 def _untrusted(key: str, value: Value, project: Path | None) -> UntrustedConfigError:
@@ -392,7 +392,7 @@ def _narrows(value: Any, now: Any) -> bool:
     if isinstance(value, bool):
         return value is False
     if isinstance(value, list):
-        return set(now or ()) <= set(value)
+        return now is None or set(value) <= set(now)
     return now is None or value <= now
 
 
@@ -404,7 +404,11 @@ def _defaults(part: Mapping[str, Any], path: Key = ()) -> Iterator[tuple[Key, An
 
 
 def _leaves(data: Mapping[str, Any], path: Key = ()) -> Iterator[tuple[Key, Any]]:
+    if len(path) > _MAX_DEPTH:
+        raise ValueError("tables are nested too deeply")
     for name, value in data.items():
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ValueError(f"the number of `{join_key((*path, name))}` has more than 64 bits")
         if isinstance(value, Mapping):
             yield from _leaves(value, (*path, name))
         else:
@@ -432,7 +436,7 @@ def _parsed(path: Key, text: Any) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return text
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from pegboard.history import estimate_message, estimate_tokens, open_results
-from pegboard.lazy import LazyModule
+from pegboard.history import estimate_message, estimate_tokens, settled
 from pegboard.model import ModelBase
 from pegboard.run import Run
 from pegboard.types import (
@@ -33,11 +32,6 @@ from pegboard.types import (
     ToolResult,
     Unit,
 )
-
-if TYPE_CHECKING:
-    import hashlib
-else:
-    hashlib = LazyModule("hashlib")
 
 SELECTION_TOKENS = 18_000
 """Working budget for selected sources; more context was measured to solve less (see `docs/explanation/`)."""
@@ -216,17 +210,18 @@ def _part(unit: Unit, score: float, scorer: str) -> Part:
 
 
 def _within(run: Run, parts: Sequence[Part], budget: int | None, step: str) -> tuple[list[Part], list[Part]]:
-    """The parts that fit, lowest scores dropped first; never more than the budget, whatever a plugin says."""
-    if budget is None:
+    """The parts that fit, best scores first; never more than the budget, whatever a plugin says."""
+    if budget is None or sum(part.tokens for part in parts) <= budget:
         return list(parts), []
-    total = sum(part.tokens for part in parts)
-    kept, dropped = list(parts), []
-    for part in sorted((part for part in parts if not part.pinned), key=lambda part: part.score):
-        if total <= budget:
-            break
-        kept.remove(part)
-        dropped.append(msgspec.structs.replace(part, reason="budget"))
-        total -= part.tokens
+    fitting: set[int] = set()
+    for index in sorted(range(len(parts)), key=lambda index: (not parts[index].pinned, -parts[index].score)):
+        if parts[index].pinned or parts[index].tokens <= budget:
+            fitting.add(index)
+            budget -= parts[index].tokens
+    kept = [part for index, part in enumerate(parts) if index in fitting]
+    dropped = [
+        msgspec.structs.replace(part, reason="budget") for index, part in enumerate(parts) if index not in fitting
+    ]
     if dropped and getattr(run.hooks, f"context_{step}") is not None:
         run.degrade("context", f"`context_{step}` went over the budget; the lowest parts were dropped")
     return kept, dropped
@@ -332,31 +327,32 @@ async def _compacted(run: Run, messages: Sequence[Message], budget: int) -> Hist
         view = await layer(run, messages, budget, rung) if layer is not None else None
         if view is None:
             break
-        whole = not open_results(view.messages, "unknown")
-        if whole and sum(map(estimate_message, view.messages)) <= budget:
+        whole = list(view.messages)
+        if settled(whole) == whole and sum(map(estimate_message, view.messages)) <= budget:
             return view
-    view = newest_groups(messages, budget)
+    view = newest_groups(messages, budget, task=len(run.history))
     run.degrade("conversation", f"{len(messages) - len(view.messages)} older messages are not shown to the model")
     return view
 
 
-def newest_groups(messages: Sequence[Message], budget: int) -> HistoryView:
-    """The newest messages that fit, never parting a call from its result, and the first message of the task."""
-    groups = _groups(messages)
-    kept: list[list[Message]] = []
-    total = 0
-    for group in reversed(groups):
+def newest_groups(messages: Sequence[Message], budget: int, *, task: int | None = None) -> HistoryView:
+    """The newest messages that fit, never parting a call from its result, and before them the one at `task`."""
+    first = messages[task : task + 1] if task is not None else ()
+    total = sum(map(estimate_message, first))
+    view: list[Message] = []
+    for group in reversed(_groups(messages)):
         size = sum(map(estimate_message, group))
-        if kept and total + size > budget:
+        if view and total + size > budget:
             break
-        kept.insert(0, group)
+        view = [*group, *view]
         total += size
-    view = [message for group in kept for message in group]
+    if len(messages) - len(view) > (task or 0):
+        view = [*first, *view]
     receipt = Receipt(
         ref=None,
         what=f"{len(messages) - len(view)} oldest messages",
         tokens_before=sum(map(estimate_message, messages)),
-        tokens_after=total,
+        tokens_after=sum(map(estimate_message, view)),
         by="core",
         why="window",
         recall="the run's log has them all",
@@ -432,13 +428,3 @@ def _fill(admitted: Sequence[BudgetShare], granted: dict[str, int], left: int) -
         more = min(up_to(reached + 1)[index] - further[index], left - sum(further))
         further[index] += more
         granted[share.agent] += further[index]
-
-
-def prefix_digests(blocks: Sequence[Block]) -> tuple[str, ...]:
-    """A digest per block over everything up to it: the first that changed names who broke a provider's cache."""
-    rolling = hashlib.sha256()
-    digests = []
-    for block in blocks:
-        rolling.update(msgspec.json.encode([message.text for message in block.messages]))
-        digests.append(rolling.hexdigest()[:16])
-    return tuple(digests)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -65,6 +65,8 @@ class ConversationContext:
         self._agents: dict[str, Agent | str] = {_name(agent): agent for agent in agents}
         self._last: str | None = None
         self._lock = asyncio.Lock()
+        self._speakers = 0
+        """Who is being answered or waits for it."""
         self._running: Run | None = None
 
     @property
@@ -105,7 +107,7 @@ class ConversationContext:
         spoken = Message.user(message) if isinstance(message, str) else message
         if self._taken(spoken, when_busy):
             return None
-        async with self._lock:
+        async with self._turn():
             run = await self._prepare(spoken, to, options)
             try:
                 result = await self._board.drive(run)
@@ -120,7 +122,7 @@ class ConversationContext:
         spoken = Message.user(message) if isinstance(message, str) else message
         if self._taken(spoken, when_busy):
             return
-        async with self._lock:
+        async with self._turn():
             run = await self._prepare(spoken, to, options)
             try:
                 async with aclosing(self._board.events(run)) as events:
@@ -133,13 +135,24 @@ class ConversationContext:
         """Another conversation that begins with what was said here so far."""
         return ConversationContext(self._board, id or os.urandom(8).hex(), tuple(self._agents.values()), self.messages)
 
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Answered one after another, first come first served."""
+        self._speakers += 1
+        try:
+            async with self._lock:
+                yield
+        finally:
+            self._speakers -= 1
+
     def _taken(self, message: Message, when_busy: WhenBusy) -> bool:
-        if self._running is None or when_busy == "queue":
-            return False
-        if when_busy == "reject":
+        """Whether a message went into the running run."""
+        if when_busy == "reject" and self._speakers:
             raise RunBusyError(
-                f"conversation `{self.id}` is answering already", hint="peg help run.busy", run=self._running.run
+                f"conversation `{self.id}` is answering already", hint="peg help run.busy", run=self.running
             )
+        if when_busy != "steer" or self._running is None:
+            return False
         self._running.inbox.append(message)
         return True
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from pegboard.types import RunResult
 
 E = TypeVar("E", bound="PegboardError")
 
@@ -57,7 +60,7 @@ class PegboardError(Exception):
         plugin: str | None = None,
         dist: str | None = None,
         version: str | None = None,
-        run: object | None = None,
+        run: RunResult | str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -65,12 +68,13 @@ class PegboardError(Exception):
         self.plugin = plugin
         self.dist = dist
         self.version = version
-        self.run = run
+        self.run: RunResult | None = None if isinstance(run, str) else run
         """What was going on: the `RunResult` so far, when a run failed; else `None`."""
+        self.run_id = run if isinstance(run, str) else None
+        """The run that is spoken of, where there is no result of it, for example since it is still running."""
 
     def to_json(self) -> dict[str, Any]:
         """The error as the `error` object of `--json` output."""
-        run = getattr(self.run, "run", self.run)
         return {
             "code": self.code,
             "message": self.message,
@@ -81,7 +85,7 @@ class PegboardError(Exception):
             "version": self.version,
             "retryable": self.retryable,
             "exit_code": int(self.exit_code),
-            "run": run if isinstance(run, str) else None,
+            "run": self.run_id if self.run is None else self.run.run,
         }
 
 
@@ -108,7 +112,7 @@ class PluginLoadError(PluginError):
     @classmethod
     def from_cause(cls, plugin: str, dist: str | None, version: str | None, cause: BaseException) -> PluginLoadError:
         """The error for `cause`, which the import or `activate` of `plugin` raised."""
-        what = str(cause) or type(cause).__name__
+        what = describe(cause)
         return cls(
             f"plugin `{plugin}` ({dist or 'given in code'}{' ' + version if version else ''}) could not be "
             f"imported: {what}",
@@ -345,8 +349,8 @@ class AgentInputError(AgentError):
 class ModelNoneError(PegboardError):
     """No model is configured and none could be found.
 
-    Core has no model of its own. Install the extra `start`, which brings a scripted model for trying things out,
-    or a model plugin, for example `pegboard-anthropic`, `pegboard-openai`, `pegboard-gemini` or `pegboard-local`.
+    Core has no model of its own; models come from plugins. `pegboard-replay`, which the extra `start` brings, has
+    scripted ones for trying things out. `peg plugins list --all` shows what is installed.
     """
 
     code = "model.none"
@@ -611,7 +615,14 @@ class StateDepthError(PegboardError):
 
 
 class ApprovalNeededError(PegboardError):
-    """An effect needs a person's approval and nobody could be asked."""
+    """An effect needs a person's approval and nobody could be asked.
+
+    What the host program gives in code is allowed; tools of installed plugins are asked for, unless they are `pure`,
+    or `idempotent` and inside the workspace. Ways out: run on a terminal, where `peg run` asks; approve a tool with
+    `peg run --allow TOOL`, or with `--allow 'PREFIX.*'` all of a prefix; in your own program give the board a plugin
+    with `request_approval`, or with `authorize` for a rule instead of a question. With `--json`, `data.request` is what
+    was asked.
+    """
 
     code = "approval.needed"
     exit_code = ExitCode.APPROVAL
@@ -647,7 +658,11 @@ class RunFailedError(PegboardError):
 
 
 class RunCancelledError(PegboardError):
-    """A run was cancelled; its history is valid and it can be resumed."""
+    """A run was cancelled; its history is valid and it can be resumed.
+
+    The board that ran it can do so as long as it is open. Another process can with `peg run --resume RUN`, when a store
+    that outlives the process is configured; the hint says so then.
+    """
 
     code = "run.cancelled"
     exit_code = ExitCode.INTERRUPTED
@@ -716,6 +731,16 @@ class InternalError(PegboardError):
     code = "internal.bug"
     exit_code = ExitCode.BUG
     default_hint = "peg doctor --bundle"
+
+
+def describe(error: BaseException) -> str:
+    """What an error says, or its type where it says nothing or cannot even say it."""
+    try:
+        return str(error) or type(error).__name__
+    except BaseException as broken:
+        if isinstance(broken, KeyboardInterrupt):
+            raise
+        return f"{type(error).__name__} (it cannot be shown: {type(broken).__name__})"
 
 
 def error_classes() -> Iterator[type[PegboardError]]:

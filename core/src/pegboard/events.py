@@ -57,7 +57,7 @@ EVENT_KINDS: Final[Mapping[str, str]] = {
 """Every kind that core writes. Plugins may write others, under a prefix that is their id."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One record of the log. `seq` is dense per run; `(run, seq)` is the read offset everywhere."""
 
     v: int = EVENT_VERSION
@@ -142,9 +142,10 @@ class EventLog(Sequence[Event]):
         return self._read(len(self.records) - 1)
 
     def _read(self, index: int) -> Event:
-        for seq in range(len(self._envelopes), index + 1):
+        envelopes = self._envelopes
+        while (seq := len(envelopes)) <= index:
             kind, at, plugin, data = self.records[seq]
-            self._envelopes.append(
+            envelopes.append(
                 Event(
                     id=f"{self._run}.{seq}",
                     run=self._run,
@@ -157,7 +158,7 @@ class EventLog(Sequence[Event]):
                     data=data,
                 )
             )
-        return self._envelopes[index]
+        return envelopes[index]
 
     def __len__(self) -> int:
         return len(self.records)

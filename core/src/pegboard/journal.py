@@ -21,6 +21,7 @@ from pegboard.errors import (
     JournalUnserializableError,
     RunBusyError,
     RunNotFoundError,
+    describe,
 )
 from pegboard.events import Event, EventLog
 from pegboard.interfaces import Clock, RunRow, StepRecord, Store
@@ -94,7 +95,6 @@ class Journal:
         "_clock",
         "_counts",
         "_decisions",
-        "_flushing",
         "_messages",
         "_pending",
         "_scrub",
@@ -102,6 +102,7 @@ class Journal:
         "_store",
         "_time",
         "_watch",
+        "_writing",
         "events",
         "flushes",
         "kept",
@@ -128,7 +129,7 @@ class Journal:
         self._messages: dict[int, list[JsonObject]] = {}
         self._pending: list[StepRecord] = []
         self._sent = 0
-        self._flushing: asyncio.Lock | None = None
+        self._writing: asyncio.Lock | None = None
         self.flushes = store is not None
         """Whether `flush` has anything to do at all."""
 
@@ -180,7 +181,11 @@ class Journal:
         step.key = key
         self._keep(step, "intent")
         self.emit("effect.intent", {"step": step.id, "key": key})
-        await self.flush(barrier=True)
+        try:
+            await self.flush(barrier=True)
+        except BaseException:
+            step.key = None  # the effect does not begin, so there will be no doubt about it
+            raise
 
     def finish(self, step: Step, result: Any, *, usage: Usage | None = None, **data: Any) -> None:
         """The step ended. Nothing is awaited; `flush` brings it to the store."""
@@ -194,8 +199,9 @@ class Journal:
         """The step failed; a repeat of it is another attempt of the same step."""
         self._leave(step)
         code = "cancelled" if isinstance(error, asyncio.CancelledError) else getattr(error, "code", "unknown")
-        described = {"code": code, "message": str(error) or type(error).__name__}
-        if step.key is None:  # an intent without outcome must stay one: what came of the effect is not known
+        described = {"code": code, "message": describe(error)}
+        # An intent without outcome must stay one, of this life or an earlier: what came of the effect is not known.
+        if step.key is None and step.recorded is None:
             self._keep(step, "failed", error=described)
         self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": self._since(step), **described})
 
@@ -254,9 +260,13 @@ class Journal:
             self.row = msgspec.structs.replace(self.row, state=state)
         if not self.flushes:
             return
-        if self._flushing is None:
-            self._flushing = asyncio.Lock()
-        async with self._flushing:
+        # In a task of its own: of what is cut off half way nobody would know what the store has.
+        await asyncio.shield(asyncio.ensure_future(self._write(barrier)))
+
+    async def _write(self, barrier: bool) -> None:
+        if self._writing is None:
+            self._writing = asyncio.Lock()
+        async with self._writing:
             events = await self._scrubbed(self._sent)
             steps = list(self._pending)
             if self._store is not None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from pegboard.errors import ModelEmptyResponseError, ModelFault, ModelStreamError
+from pegboard.errors import ModelEmptyResponseError, ModelFault, ModelStreamError, describe
 from pegboard.interfaces import Tool, TurnHooks
 from pegboard.tools import DirectToolContext, as_tool, call_tool, spec_for
 from pegboard.types import (
@@ -149,14 +149,17 @@ class ModelBase:
             fault.provider, fault.model = fault.provider or self.provider, fault.model or self.name
             fault.stream_started = fault.stream_started or answer.started
             raise
-        except Exception as exc:
+        except (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
+            raise
+        except BaseException as exc:  # an SDK that calls `sys.exit` does not end the host
             raise self._classified(exc, answer) from exc
         finally:
             if not answer.ended:
                 await _close(chunks)
 
-    def _classified(self, exc: Exception, answer: Assembler) -> ModelFault:
-        fault = self.classify_error(exc) or ModelFault(f"model `{self.id}` failed: {type(exc).__name__}: {exc}")
+    def _classified(self, exc: BaseException, answer: Assembler) -> ModelFault:
+        known = self.classify_error(exc) if isinstance(exc, Exception) else None
+        fault = known or ModelFault(f"model `{self.id}` failed: {type(exc).__name__}: {describe(exc)}")
         fault.provider, fault.model = fault.provider or self.provider, fault.model or self.name
         fault.stream_started = fault.stream_started or answer.started
         return fault
@@ -259,6 +262,9 @@ class Assembler:
         return events
 
     def _end(self, finish: Finish) -> Sequence[StreamEvent]:
+        if finish.usage is not None and not is_sound(finish.usage):
+            # What a provider claims in numbers that cannot be is not known; a budget must not grow by it.
+            finish = Finish(finish.reason, Usage(), finish.model)
         self._finish = finish
         if self._quiet:
             return ()
@@ -281,6 +287,8 @@ class Assembler:
             self._begin = len(self._text)
 
     def _flush_calls(self) -> list[ToolCall]:
+        if not self._calls:
+            return []
         calls = [self._own(parse_call(id, name, "".join(pieces))) for id, (name, *pieces) in self._calls.items()]
         self._parts.extend(calls)
         self._calls = {}
@@ -299,6 +307,14 @@ async def _close(chunks: AsyncIterator[ModelChunk]) -> None:
     close = getattr(chunks, "aclose", None)
     if close is not None:
         await close()
+
+
+def is_sound(usage: object) -> bool:
+    """Whether a usage is one, and every number in it is a whole number from 0 on, or unknown."""
+    if not isinstance(usage, Usage):
+        return False
+    numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
+    return all(number is None or (type(number) is int and number >= 0) for number in numbers)
 
 
 def parse_call(id: str, name: str, arguments: str) -> ToolCall:
@@ -409,7 +425,7 @@ class Sink:
                 reader.set_result(None)
         if len(self._items) < self._limit:
             return None
-        if self._writer is None or self._writer.done():
+        if self._writer is None:
             self._writer = self._loop.create_future()
         # A future and no coroutine: whoever may not wait drops it. Shielded, since all writers wait for the same one.
         return asyncio.shield(self._writer)
@@ -425,16 +441,13 @@ class Sink:
         while True:
             while items:
                 yield items.popleft()
-            writer = self._writer
+            writer, self._writer = self._writer, None
             if writer is not None:
-                self._writer = None
-                if not writer.done():
-                    writer.set_result(None)
-            if self.closed and not items:
+                writer.set_result(None)
+            if self.closed:
                 return
-            if not items:
-                self._reader = self._loop.create_future()
-                await self._reader
+            self._reader = self._loop.create_future()
+            await self._reader
 
 
 async def stream_from(work: Callable[[Sink], Awaitable[RunResult]]) -> AsyncGenerator[StreamEvent, None]:

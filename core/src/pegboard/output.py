@@ -28,9 +28,9 @@ class StructuredOutput:
 
     __slots__ = ("contract", "invalid", "strategy")
 
-    def __init__(self, config: AgentConfig, capabilities: ModelCapabilities) -> None:
+    def __init__(self, config: AgentConfig, capabilities: ModelCapabilities, *, has_tools: bool) -> None:
         self.contract = schema.OutputContract(config.output)
-        self.strategy: Strategy = _choose(config, capabilities)
+        self.strategy: Strategy = _choose(config, capabilities, has_tools)
         self.invalid = 0
         """How often an answer was sent back."""
 
@@ -80,10 +80,10 @@ def _unreadable(message: str, raw: str) -> ModelOutputInvalidError:
     return error
 
 
-def _choose(config: AgentConfig, capabilities: ModelCapabilities) -> Strategy:
+def _choose(config: AgentConfig, capabilities: ModelCapabilities, has_tools: bool) -> Strategy:
     if config.output_mode != "auto":
         return config.output_mode
-    with_tools = not config.tools or capabilities.structured_with_tools == "yes"
-    if capabilities.structured_output == "yes" and with_tools:
+    together = not has_tools or capabilities.structured_with_tools == "yes"
+    if capabilities.structured_output == "yes" and together:
         return "native"
     return "prompt" if capabilities.tools == "no" else "tool"

@@ -10,7 +10,6 @@ import asyncio
 import msgspec
 
 from pegboard.errors import PegboardError
-from pegboard.output import StructuredOutput
 from pegboard.run import Run
 from pegboard.types import Alternative, Failure, Fallback, RecoveryDecision, Retry, evolve
 
@@ -71,8 +70,7 @@ async def _fall_back(run: Run, decision: Fallback) -> None:
         agent = await run.services.agent(decision.target.removeprefix("agent:"))
         run.agent, run.config = agent, agent.config
         await run.equip()
-        run.model = await run.services.model(agent.config.model)
+        run.use(await run.services.model(agent.config.model))
     else:
-        run.model = await run.services.model(decision.target)
-    run.output = StructuredOutput(run.config, run.model.capabilities(run.model.name)) if run.config.output else None
+        run.use(await run.services.model(decision.target))
     run.degrade(f"model `{before}`", f"fell back to `{decision.target}`: {decision.reason or 'it failed'}")

@@ -17,7 +17,8 @@ import msgspec
 
 from pegboard.budget import Account, cost_of, price_for
 from pegboard.clock import SYSTEM_CLOCK
-from pegboard.errors import AgentNotFoundError, ModelNoneError, ToolNotFoundError
+from pegboard.errors import AgentError, AgentNotFoundError, ModelNoneError, ToolNotFoundError
+from pegboard.events import Event
 from pegboard.history import MessageLog
 from pegboard.interfaces import Clock, HostContext, Module, RunRow, Store, Tool
 from pegboard.journal import Journal, MemoryStore, Step
@@ -65,6 +66,14 @@ class BoundTool(NamedTuple):
     """That plugin's services."""
 
 
+class BoundModule(NamedTuple):
+    """A module, and the plugin that provides it with its services; both `None` for one of the host program."""
+
+    module: Module
+    owner: str | None = None
+    host: HostContext | None = None
+
+
 CURRENT: ContextVar[Run | None] = ContextVar("pegboard_run", default=None)
 """The run that is under way in this task, so that a plugin's fault is said in the run that met it."""
 
@@ -108,9 +117,9 @@ class RunServices:
                 raise ToolNotFoundError(f"agent `{agent.name}` names tool `{given}`, and no plugin provides it")
         return [BoundTool(as_tool(given)) for given in agent.config.tools]
 
-    async def modules(self, agent: Agent) -> Sequence[Module]:
+    async def modules(self, agent: Agent) -> Sequence[BoundModule]:
         """The modules that an agent names."""
-        return [module for module in agent.config.modules if not isinstance(module, str)]
+        return [BoundModule(module) for module in agent.config.modules if not isinstance(module, str)]
 
     async def model(self, name: str | ModelBase) -> ModelBase:
         """The model of a name."""
@@ -150,11 +159,13 @@ class RunServices:
 class CancelState:
     """Whether somebody wants the run to stop."""
 
-    __slots__ = ("cancelled", "reason")
+    __slots__ = ("cancelled", "reason", "served")
 
     def __init__(self) -> None:
         self.cancelled = False
         self.reason: str | None = None
+        self.served = False
+        """Whether the run has heard of it; a further cancellation is one of the task around it."""
 
 
 class Run:
@@ -187,6 +198,7 @@ class Run:
         "inbox",
         "input",
         "instructions",
+        "is_over",
         "journal",
         "locks",
         "log",
@@ -265,6 +277,8 @@ class Run:
         self.sink = sink
         self.driver: asyncio.Task[Any] | None = None
         self.ended: asyncio.Event | None = None
+        self.is_over = False
+        """Whether it has come to its end, also while a reader of its stream has not."""
         self.start_child = start_child
         self.locks: ResourceLocks | None = parent.locks if parent else None
         self.usage = NO_USAGE
@@ -298,7 +312,8 @@ class Run:
         bounds = services.bounds.resources if parent is None else None
         self._limits = limits if bounds is None else bounds if limits is None else tighter(limits, bounds)
         self.journal = journal or self._new_journal()
-        self.journal.attach(services.hooks.on_event, self._redacted if self.hooks.redact is not None else None)
+        watch = None if services.hooks.on_event is None else self._watch
+        self.journal.attach(watch, self._redacted if self.hooks.redact is not None else None)
         self.emit = self.journal.emit  # bound once: some twenty calls a run go through it
         self.started = self.clock.monotonic()
 
@@ -365,16 +380,29 @@ class Run:
             for result in results:
                 self.sink.put(StreamEvent("tool_result", result, run=self.run))
 
+    def use(self, model: ModelBase) -> None:
+        """Go on with a model; an output is asked for in the way that it can."""
+        self.model, self.output = model, None
+        if self.config.output is not None:
+            can = model.capabilities(model.name)
+            self.output = StructuredOutput(self.config, can, has_tools=bool(self.tools))
+
     async def equip(self) -> None:
         """Have the tools and modules of the agent at hand."""
         self.tools = {bound.tool.name: bound for bound in await self.services.tools(self.agent)}
         self.toolset = None
         if not self.config.modules:
             return
-        for module in await self.services.modules(self.agent):
-            self.modules = [*self.modules, module]  # before it is initialized: `cleanup` also follows a failure
-            await module.initialize(self)
-            self.tools.update({tool.name: BoundTool(tool) for tool in module.tools()})
+        for bound in await self.services.modules(self.agent):
+            self.modules = [*self.modules, bound.module]  # before it is initialized: `cleanup` also follows a failure
+            await bound.module.initialize(self)
+            for tool in bound.module.tools():
+                if tool.name in self.tools:
+                    raise AgentError(
+                        f"agent `{self.config.name}`: module `{bound.module.name}` brings tool `{tool.name}`, "
+                        "which is there already"
+                    )
+                self.tools[tool.name] = BoundTool(tool, "core", bound.owner, bound.host)
 
     def degrade(self, what: str, why: str, *, plugin: str | None = None, code: str | None = None) -> None:
         """Something was skipped, cut, replaced or unavailable: said in the result and as an event."""
@@ -382,6 +410,12 @@ class Run:
         if entry not in self.degraded:
             self.degraded = (*self.degraded, entry)
             self.emit("run.degraded", {"what": what, "why": why, "code": code}, plugin)
+
+    def charge(self, **amounts: float | None) -> None:
+        """Count against the budget what an earlier life of the run used."""
+        if self.is_bounded:
+            known: dict[Any, float] = {unit: amount for unit, amount in amounts.items() if amount is not None}
+            self.budget.charge(known)
 
     def restart(self, cause: str, attempt: int = 1) -> None:
         """Tell whoever streams that what an attempt showed is void."""
@@ -470,6 +504,11 @@ class Run:
         messages = to_json(normalize(self.given)) if said else None
         history = to_json(self.history)
         return {"inputs": self.input, "messages": messages, "history": history, "options": to_json(self.options())}
+
+    def _watch(self, event: Event) -> None:
+        """Show an event to whoever watches now: a plugin that fails or goes is not asked for the rest of the run."""
+        if (on_event := self.services.hooks.on_event) is not None:
+            on_event(event)
 
     async def _redacted(self, value: Json) -> Json:
         return await redacted(self, value, "event")

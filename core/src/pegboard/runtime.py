@@ -11,12 +11,12 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from pegboard.agent import AgentRegistry
+from pegboard.agent import AgentRegistry, check_agent
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.conversation import ConversationManager
 from pegboard.errors import (
@@ -25,6 +25,7 @@ from pegboard.errors import (
     RunBusyError,
     RunningLoopError,
     RunNotFoundError,
+    describe,
 )
 from pegboard.events import EventLog
 from pegboard.interfaces import Clock, HostContext, Module, Store, Tool
@@ -32,7 +33,7 @@ from pegboard.journal import Journal
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase
 from pegboard.plugins.hooks import Hooks
-from pegboard.run import CURRENT, Bounds, BoundTool, Run, RunServices, inputs_of
+from pegboard.run import CURRENT, BoundModule, Bounds, BoundTool, Run, RunServices, inputs_of
 from pegboard.runner import AgentRunner
 from pegboard.state import loop_state
 from pegboard.tools import as_tool
@@ -42,6 +43,7 @@ from pegboard.types import (
     JsonObject,
     Message,
     PriceTable,
+    Principal,
     ResourceLimits,
     RunResult,
     StreamEvent,
@@ -65,6 +67,24 @@ T = TypeVar("T")
 KEPT_RUNS = 32
 """How many ended runs a board remembers for `resume` and `state`; with 256 each new run costs a tenth more, since
 the memory that the oldest one frees has left the processor's caches by then."""
+
+
+class RunOptions(TypedDict, total=False):
+    """What may be said of one run, beside agent and input."""
+
+    history: Sequence[Message]
+    """What was said before."""
+    run: str
+    """An id of yours; starting one twice is refused."""
+    conversation: str
+    principal: Principal
+    workspace: str
+    limits: ResourceLimits
+    """Tighter limits than those of the agent and the configuration."""
+    explain: bool
+    """Record every call of every hook, what it took and what it changed."""
+    durable: bool
+    """Refuse to run when the store would not survive the process."""
 
 
 class Pegboard:
@@ -127,6 +147,7 @@ class Pegboard:
         self._ended: OrderedDict[str, Run] = OrderedDict()
         self._open = False
         self._loop_runner: asyncio.Runner | None = None
+        self._thread = 0
 
     # --- life
 
@@ -136,13 +157,13 @@ class Pegboard:
             return self
         try:
             await self.plugins.start()
+            self._services.attach(self.plugins.hooks, self.plugins.dispatcher.explaining)
+            for agent in self._given_agents:
+                await self.add_agent(agent)
         except BaseException:
             await self.plugins.stop()
             raise
-        self._services.attach(self.plugins.hooks, self.plugins.dispatcher.explaining)
         self._open = True
-        for agent in self._given_agents:
-            await self.add_agent(agent)
         return self
 
     async def aclose(self) -> None:
@@ -180,7 +201,7 @@ class Pegboard:
     # --- runs
 
     async def run(
-        self, agent: Agent | str, inputs: Inputs | Json = None, *, check: bool = True, **options: Any
+        self, agent: Agent | str, inputs: Inputs | Json = None, *, check: bool = True, **options: Unpack[RunOptions]
     ) -> RunResult:
         """Run an agent to its end.
 
@@ -198,16 +219,18 @@ class Pegboard:
         result = await self.drive(run)
         return result.raise_for_error() if check else result
 
-    def run_sync(self, agent: Agent | str, inputs: Inputs | Json = None, **options: Any) -> RunResult:
+    def run_sync(
+        self, agent: Agent | str, inputs: Inputs | Json = None, *, check: bool = True, **options: Unpack[RunOptions]
+    ) -> RunResult:
         """The same without `await`, on an event loop that the board keeps; for one thread, outside of any loop.
 
         Raises:
             RunningLoopError: an event loop is running here; the hint says what to write instead.
         """
-        return self._sync(self._started_run(agent, inputs, options), "await board.run(…)")
+        return self._sync(self._started_run(agent, inputs, check, options), "await board.run(…)")
 
     async def stream(
-        self, agent: Agent | str, inputs: Inputs | Json = None, **options: Any
+        self, agent: Agent | str, inputs: Inputs | Json = None, **options: Unpack[RunOptions]
     ) -> AsyncGenerator[StreamEvent, None]:
         """The same run as events: text as it comes, tool calls, and one final event with the `RunResult`, also when
         the run failed. Closing the iterator cancels the run.
@@ -234,11 +257,13 @@ class Pegboard:
     async def cancel(self, run: str, reason: str | None = None) -> None:
         """Ask a run to stop and wait until it has. It ends with `cancelled`, a valid history, and can be resumed."""
         found = self._find(run)
-        if run not in self._active or found.driver is None:
+        if run not in self._active or found.is_over:
             return
-        found.cancel.cancelled, found.cancel.reason = True, reason
         found.ended = found.ended or asyncio.Event()
-        found.driver.cancel()
+        if not found.cancel.cancelled:  # once: a second one would cut its closing short
+            found.cancel.cancelled, found.cancel.reason = True, reason
+            if found.driver is not None:
+                found.driver.cancel()
         if found.driver is not asyncio.current_task():
             await found.ended.wait()
 
@@ -259,6 +284,11 @@ class Pegboard:
         return loop_state(found.journal.events, found.task)
 
     @property
+    def durable(self) -> bool:
+        """Whether runs are kept where they outlive the process, so that another one can resume them."""
+        return self._services.store is not None and self._services.store.durable
+
+    @property
     def running(self) -> Sequence[str]:
         """The runs that are under way."""
         return tuple(self._active)
@@ -275,7 +305,7 @@ class Pegboard:
 
         layer = self.hooks.registration
         added = await (layer(self.host_context, agent, body) if layer is not None else body(None, agent))
-        self._services.known[added] = added
+        self._services.known[added] = None
         return added
 
     async def find_agent(self, agent: Agent | str | None) -> Agent:
@@ -308,10 +338,10 @@ class Pegboard:
     def prepare(self, agent: Agent, inputs: Inputs | Json, **options: Any) -> Run:
         """A run that has not begun."""
         self._check_open()
-        if options.pop("durable", False) and not (self._services.store and self._services.store.durable):
+        if options.pop("durable", False) and not self.durable:
             raise EngineNotDurableError(
                 "a durable run was asked for and the store does not survive the process",
-                hint="peg plugins install pegboard-sqlite",
+                hint="peg plugins list --all",
             )
         run = self._runner.prepare(agent, inputs, **options)
         if run.run in self._active:
@@ -356,8 +386,11 @@ class Pegboard:
         if run.ended is not None:
             run.ended.set()
 
-    async def _new_run(self, agent: Agent | str, inputs: Inputs | Json, options: dict[str, Any]) -> Run:
+    async def _new_run(self, agent: Agent | str, inputs: Inputs | Json, options: RunOptions) -> Run:
         self._check_open()
+        unknown = options.keys() - RunOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"a run has no option `{', '.join(sorted(unknown))}`; see `pegboard.runtime.RunOptions`")
         if inputs is None and isinstance(agent, str):
             return self.prepare(await self._default_agent(), agent, **options)
         return self.prepare(await self.find_agent(agent), "" if inputs is None else inputs, **options)
@@ -366,9 +399,11 @@ class Pegboard:
         named = self.config.get("agent")
         return await self.find_agent(named) if named else self._services.default_agent
 
-    async def _started_run(self, agent: Agent | str, inputs: Inputs | Json, options: dict[str, Any]) -> RunResult:
+    async def _started_run(
+        self, agent: Agent | str, inputs: Inputs | Json, check: bool, options: RunOptions
+    ) -> RunResult:
         await self.start()
-        return await self.run(agent, inputs, **options)
+        return await self.run(agent, inputs, check=check, **options)
 
     async def earlier(self, run: str) -> Journal | None:
         """What an earlier life of a run recorded here or in the store."""
@@ -409,8 +444,13 @@ class Pegboard:
             asyncio.get_running_loop()
         except RuntimeError:
             if self._loop_runner is None:
-                self._loop_runner = asyncio.Runner()
-            return self._loop_runner.run(work)
+                self._loop_runner, self._thread = asyncio.Runner(), threading.get_ident()
+            if self._thread == threading.get_ident():
+                return self._loop_runner.run(work)
+            work.close()
+            raise RunningLoopError(
+                "the sync API of a board belongs to the thread that called it first", hint="peg help board.running_loop"
+            ) from None
         work.close()
         raise RunningLoopError("the sync API was called inside a running event loop", hint=instead)
 
@@ -418,12 +458,19 @@ class Pegboard:
         self._board_event("plugin.state", {"plugin": plugin, "from": old, "to": new, "reason": reason}, plugin)
 
     def _on_fault(self, call: CallRecord, error: BaseException) -> None:
-        data = {"hook": call.hook, "outcome": call.outcome, "code": call.error_code, "message": str(error)}
+        data = {"hook": call.hook, "outcome": call.outcome, "code": call.error_code, "message": describe(error)}
         run = CURRENT.get()
-        if run is None:
+        if call.hook == "on_event":
+            # Kept, but shown to nobody: those who watch are the ones that fail.
+            (run.journal.events if run is not None else self.log).append(
+                "plugin.fault", self.clock.time(), data, call.plugin
+            )
+        elif run is not None:
+            run.emit("plugin.fault", data, call.plugin)
+        else:
             self._board_event("plugin.fault", data, call.plugin)
+        if run is None:
             return
-        run.emit("plugin.fault", data, call.plugin)
         run.degrade(
             f"plugin `{call.plugin}`", f"its `{call.hook}` was skipped", plugin=call.plugin, code=call.error_code
         )
@@ -455,7 +502,7 @@ class BoardServices(RunServices):
         self._default_model: str | ModelBase = model or "auto"
         self._prices: Sequence[PriceTable] | None = None
         self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Sequence[BoundTool]]] = WeakKeyDictionary()
-        self.known: WeakKeyDictionary[Agent, Agent] = WeakKeyDictionary()
+        self.known: WeakKeyDictionary[Agent, Agent | None] = WeakKeyDictionary()
         """Agents that passed `registration`, and what it made of them."""
 
     def attach(self, hooks: Hooks, explaining: Hooks) -> None:
@@ -466,19 +513,20 @@ class BoardServices(RunServices):
 
     async def registered(self, agent: Agent) -> Agent:
         """An agent that is run without a name, as `registration` left it; asked once."""
-        known = self.known.get(agent)
-        if known is not None:
-            return known
+        if agent in self.known:
+            return self.known[agent] or agent
         registry = self._board.agents
 
         async def body(_: Any, given: Agent) -> Agent:
+            check_agent(given)
             if given.config.dependencies or given.config.conflicts:
                 registry.resolve(given)
             return given
 
         layer = self.hooks.registration
         added = await (layer(self._board.host_context, agent, body) if layer is not None else body(None, agent))
-        self.known[agent] = added
+        # The agent itself as the value would keep its own key alive for as long as the board.
+        self.known[agent] = None if added is agent else added
         return added
 
     async def tools(self, agent: Agent) -> Sequence[BoundTool]:
@@ -509,12 +557,18 @@ class BoardServices(RunServices):
         owner = self._host.owner("tool", tool.name)
         return BoundTool(tool, tier, owner, self._host.context(owner) if owner else None)
 
-    async def modules(self, agent: Agent) -> Sequence[Module]:
-        """The modules that an agent names."""
-        if all(not isinstance(module, str) for module in agent.config.modules):
-            return agent.config.modules
-        offered = await self._host.modules()
-        return [offered[module] if isinstance(module, str) else module for module in agent.config.modules]
+    async def modules(self, agent: Agent) -> Sequence[BoundModule]:
+        """The modules that an agent names; one of a plugin is judged as the plugin's."""
+        names = [module for module in agent.config.modules if isinstance(module, str)]
+        offered = await self._host.modules(names) if names else {}
+        return [
+            self._bound_module(offered[given], given) if isinstance(given, str) else BoundModule(given)
+            for given in agent.config.modules
+        ]
+
+    def _bound_module(self, module: Module, name: str) -> BoundModule:
+        owner = self._host.owner("module", name)
+        return BoundModule(module, owner, self._host.context(owner) if owner else None)
 
     async def model(self, name: str | ModelBase) -> ModelBase:
         """A model; the host makes one per name, and closes it."""

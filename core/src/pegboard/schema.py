@@ -11,9 +11,17 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import jsonschema
 import msgspec
 import pydantic
+import pydantic_core
+import referencing.exceptions
 from pydantic.fields import FieldInfo
 
-from pegboard.errors import AgentInputError, ModelOutputInvalidError, ToolArgumentsError, ToolDefinitionError
+from pegboard.errors import (
+    AgentError,
+    AgentInputError,
+    ModelOutputInvalidError,
+    ToolArgumentsError,
+    ToolDefinitionError,
+)
 from pegboard.types import JsonObject
 
 _ARGS = re.compile(r"^\s{0,4}(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
@@ -65,7 +73,10 @@ def check_json(schema: Mapping[str, Any], value: Any, what: str) -> Any:
 def json_errors(schema: Mapping[str, Any], value: Any) -> str | None:
     """What is wrong with a value by a JSON Schema, in one line, or `None`."""
     validator = _validator(msgspec.json.encode(schema, order="sorted"))
-    found = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    try:
+        found = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
+    except referencing.exceptions.Unresolvable as exc:
+        raise ToolDefinitionError(f"a JSON Schema refers to what is not in it: {exc}") from exc
     if not found:
         return None
     return "; ".join(f"{'.'.join(map(str, error.absolute_path)) or 'value'}: {error.message}" for error in found[:5])
@@ -75,8 +86,12 @@ class OutputContract:
     """What an agent's output must be: a type that pydantic can validate, or a JSON Schema."""
 
     def __init__(self, output: Any) -> None:
-        self._adapter = None if isinstance(output, Mapping) else pydantic.TypeAdapter(output)
-        self.schema: JsonObject = dict(output) if self._adapter is None else self._adapter.json_schema()
+        try:
+            self._adapter = None if isinstance(output, Mapping) else pydantic.TypeAdapter(output)
+            self.schema: JsonObject = dict(output) if self._adapter is None else self._adapter.json_schema()
+        except pydantic.errors.PydanticUserError as exc:
+            reason = str(exc).splitlines()[0]
+            raise AgentError(f"`output` must be a type that pydantic can validate, or a JSON Schema: {reason}") from exc
 
     @property
     def wrapped(self) -> bool:
@@ -101,6 +116,11 @@ class OutputContract:
             return self._adapter.validate_python(data)
         except pydantic.ValidationError as exc:
             raise _invalid(_errors(exc), data) from exc
+
+
+def jsonable(value: Any) -> Any:
+    """Anything that pydantic can turn into JSON: models, paths, dates, sets. Raises `ValueError` for the rest."""
+    return pydantic_core.to_jsonable_python(value)
 
 
 def as_text(value: Any) -> str:
@@ -133,7 +153,7 @@ def _validator(schema: bytes) -> Any:
     except jsonschema.SchemaError as exc:
         raise ToolDefinitionError(f"not a valid JSON Schema: {exc.message}", hint="peg help tool.invalid") from exc
     # An empty registry: a remote `$ref` is an error, never a request.
-    return cls(data)
+    return cls(data, registry=referencing.Registry())
 
 
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
@@ -147,7 +167,7 @@ def _field(hint: Any, default: Any, doc: str | None) -> Any:
     described = get_origin(hint) is Annotated and any(
         isinstance(extra, FieldInfo) and extra.description for extra in get_args(hint)[1:]
     )
-    return pydantic.Field(default, description=None if described else doc)
+    return pydantic.Field(default) if described else pydantic.Field(default, description=doc)
 
 
 def _arguments_model(name: str, fields: dict[str, Any]) -> type[pydantic.BaseModel]:

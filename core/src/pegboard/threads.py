@@ -11,10 +11,22 @@ import contextvars
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
-_Job = tuple[Callable[[], Any], "asyncio.Future[Any]", asyncio.AbstractEventLoop]
+
+
+class _Job:
+    """One call, from the moment it is asked for until its thread is done with it."""
+
+    __slots__ = ("abandoned", "call", "future", "loop", "started")
+
+    def __init__(self, call: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
+        self.call = call
+        self.loop = loop
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self.started = False
+        self.abandoned = False
 
 
 class DaemonPool:
@@ -34,10 +46,13 @@ class DaemonPool:
         When the caller is cancelled the thread goes on and its result is dropped.
         """
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._submit((lambda: context.run(function, *args, **kwargs), future, loop))
-        return await future
+        job = _Job(lambda: context.run(function, *args, **kwargs), asyncio.get_running_loop())
+        self._submit(job)
+        try:
+            return cast(T, await job.future)
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
 
     def close(self) -> None:
         """Let idle threads end; busy ones end after their job."""
@@ -55,20 +70,37 @@ class DaemonPool:
                 threading.Thread(target=self._work, name=f"{self._name}-{self._threads}", daemon=True).start()
         self._jobs.put(job)
 
+    def _abandon(self, job: _Job) -> None:
+        """Nobody waits for it any more: its thread does not count, so that it keeps nobody else from running."""
+        with self._lock:
+            if job.started and not job.abandoned:
+                self._threads -= 1
+            job.abandoned = True
+
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            call, future, loop = job
-            value: Any = None
-            error: BaseException | None = None
-            try:
-                value = call()
-            except BaseException as caught:
-                error = caught
             with self._lock:
+                job.started = not job.abandoned
+            error: BaseException | None = None
+            value: Any = None
+            if job.started:
+                try:
+                    value = job.call()
+                except BaseException as caught:
+                    error = caught
+            with self._lock:
+                if job.started and job.abandoned:
+                    return  # another thread has taken its place
                 self._idle += 1
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, future, value, error)
-            del job, call, future, value, error
+            _hand_over(job, value, error)
+            del job, value, error
+
+
+def _hand_over(job: _Job, value: Any, error: BaseException | None) -> None:
+    try:
+        job.loop.call_soon_threadsafe(_settle, job.future, value, error)
+    except RuntimeError:  # the loop was closed meanwhile, and nobody is left to be told
+        return
 
 
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
@@ -76,8 +108,8 @@ def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None
         return
     if error is None:
         future.set_result(value)
-    elif isinstance(error, StopIteration):
-        # A future refuses StopIteration, since it would end the coroutine that awaits it.
-        future.set_exception(RuntimeError(f"function raised {error!r}"))
-    else:
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
         future.set_exception(error)
+    else:
+        # A future refuses StopIteration, and SystemExit or KeyboardInterrupt of a worker thread would end the loop.
+        future.set_exception(RuntimeError(f"function raised {type(error).__name__}"))

@@ -9,16 +9,39 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from pegboard.errors import PegboardError, ToolArgumentsError, ToolDefinitionError
+from pegboard.deadline import finish
+from pegboard.errors import (
+    ApprovalNeededError,
+    HookTimeoutError,
+    PegboardError,
+    ToolArgumentsError,
+    ToolDefinitionError,
+    ToolUnsafeUnknownError,
+    describe,
+)
 from pegboard.interfaces import HostContext, RunContext, Tool, ToolContext
 from pegboard.lazy import LazyModule
 from pegboard.threads import DaemonPool
-from pegboard.types import Effect, JsonObject, Text, Tier, ToolCall, ToolResult, ToolSpec, tool_result
+from pegboard.types import (
+    Citation,
+    Effect,
+    File,
+    JsonObject,
+    Opaque,
+    Text,
+    Thinking,
+    Tier,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    UnknownPart,
+    tool_result,
+)
 
 if TYPE_CHECKING:
     from pegboard import schema
@@ -178,13 +201,10 @@ def as_tool(value: Any) -> Tool:
     if value.__class__ is FunctionTool:  # the common case, and the protocol check below is dear
         return value
     if inspect.isfunction(value) or inspect.ismethod(value) or inspect.isbuiltin(value):
-        try:
-            known = _wrapped.get(value)
-            if known is None:
-                known = _wrapped[value] = FunctionTool(value)
-            return known
-        except TypeError:  # builtins have no weak references
-            return FunctionTool(value)
+        known = _wrapped.get(value)
+        if known is None:
+            known = _wrapped[value] = FunctionTool(value)
+        return known
     if isinstance(value, Tool):
         return value
     raise ToolDefinitionError(f"{value!r} is neither a tool nor a function", hint="peg help tool.invalid")
@@ -220,35 +240,68 @@ async def call_tool(tool: Tool, call: ToolCall, ctx: ToolContext) -> ToolResult:
 
 
 async def execute(tool: Tool, args: Mapping[str, Any], call: ToolCall, ctx: ToolContext) -> ToolResult:
-    """Execute with checked arguments under the tool's own time limit."""
-    limit: asyncio.Timeout | None = None
+    """Execute with checked arguments under the tool's own time limit; what it raises becomes a result.
+
+    A tool that swallows its cancel is abandoned a second later: neither a limit nor a cancelled run waits for it.
+    """
     try:
-        if tool.timeout_s is None or (isinstance(tool, FunctionTool) and tool.inline):
-            result = await tool.execute(args, ctx)
-        else:
-            limit = asyncio.timeout(tool.timeout_s)
-            async with limit:
-                result = await tool.execute(args, ctx)
+        running = tool.execute(args, ctx)
+        result = await (running if _is_cheap(tool) else _limited(running, _ToolLimit(tool.name, tool.timeout_s)))
+    except (ApprovalNeededError, ToolUnsafeUnknownError):
+        raise  # of a child run: what only a person can decide is not for the model
+    except HookTimeoutError:
+        text = f"tool `{call.name}` did not finish within {tool.timeout_s or 0:g} s"
+        return tool_result(call.id, text, status="error", code="tool.timeout")
     except PegboardError as exc:
         return tool_result(call.id, _for_model(exc), status="error", code=exc.code)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
     except asyncio.CancelledError as exc:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         return _failed(call, exc)  # nobody cancelled the call: it waited for something that was
-    except Exception as exc:
-        if limit is not None and limit.expired():
-            text = f"tool `{call.name}` did not finish within {tool.timeout_s:g} s"
-            return tool_result(call.id, text, status="error", code="tool.timeout")
+    except BaseException as exc:  # a tool that calls `sys.exit` does not end the host
         return _failed(call, exc)
-    if not isinstance(result, ToolResult):
+    if not _is_result(result):
         text = f"tool `{call.name}` returned {type(result).__name__} instead of a `ToolResult`"
         return tool_result(call.id, text, status="error", code="tool.failed")
     return result if result.call_id == call.id else msgspec.structs.replace(result, call_id=call.id)
 
 
+class _ToolLimit(NamedTuple):
+    """What the driver of a suspended coroutine must know of a tool."""
+
+    hook: str
+    limit_s: float | None
+    plugin: str = "tool"
+
+
+async def _limited(running: Any, limit: _ToolLimit) -> Any:
+    if not hasattr(running, "send"):  # an awaitable of another kind, which cannot be stepped
+        return await running
+    try:
+        waiting = running.send(None)
+    except StopIteration as end:
+        return end.value
+    return await finish(running, waiting, limit)
+
+
+def _is_cheap(tool: Tool) -> bool:
+    return isinstance(tool, FunctionTool) and tool.inline
+
+
+def _is_result(value: object) -> bool:
+    content: object = value.content if isinstance(value, ToolResult) else None
+    return isinstance(content, tuple) and all(map(_is_content, content))
+
+
+def _is_content(part: object) -> bool:
+    return isinstance(part, Text | Thinking | File | Citation | Opaque | UnknownPart)
+
+
 def _failed(call: ToolCall, error: BaseException) -> ToolResult:
-    text = f"tool `{call.name}` failed: {type(error).__name__}: {error}"
+    text = f"tool `{call.name}` failed: {type(error).__name__}: {describe(error)}"
     return tool_result(call.id, text, status="error", code="tool.failed")
 
 
@@ -262,7 +315,7 @@ def result_of(call_id: str, value: Any) -> ToolResult:
         return ToolResult(call_id=call_id, content=(Text("done"),))
     if value.__class__ is int:
         return ToolResult(call_id=call_id, content=(Text(str(value)),), structured=value)
-    data = msgspec.to_builtins(value, enc_hook=_foreign, str_keys=True)
+    data = msgspec.to_builtins(value, enc_hook=schema.jsonable, str_keys=True)
     return ToolResult(call_id=call_id, content=(Text(msgspec.json.encode(data).decode()),), structured=data)
 
 
@@ -289,11 +342,6 @@ def _summary(function: Callable[..., Any]) -> str:
 
 def _for_model(error: PegboardError) -> str:
     return f"{error.message} (hint: {error.hint})" if error.hint else error.message
-
-
-def _foreign(value: object) -> object:
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if dump else repr(value)
 
 
 __all__ = [

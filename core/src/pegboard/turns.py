@@ -70,7 +70,7 @@ async def take_turns(run: Run, state: RunState) -> RunState:
         if run.turn >= most:
             raise LoopLimitError(f"run `{run.run}` reached its limit of {most} turns", hint="peg help loop.limit")
         run.turn += 1
-        _take_messages(run)
+        take_messages(run, run.turn)
         if run.resumed:
             await recovery.take_again(run, "model.request")
         model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
@@ -136,14 +136,14 @@ def offered(run: Run, tier: Tier) -> tuple[str, ...]:
     return tuple(name for level in reach for name, bound in run.tools.items() if bound.tier == level)
 
 
-def _take_messages(run: Run) -> None:
-    """Show the model what was queued into the run; a resumed run shows the same at the same turn."""
-    for data in run.journal.messages_at(run.turn):
+def take_messages(run: Run, turn: int) -> None:
+    """Put into the history what was queued into the run before a turn; a resumed run puts the same there."""
+    for data in run.journal.messages_at(turn):
         run.log.append(message_from_json(data))
     while run.inbox:
         message = run.inbox.pop(0)
         run.log.append(message)
-        run.emit("run.message", {"turn": run.turn, "message": to_json(message)})
+        run.emit("run.message", {"turn": turn, "message": to_json(message)})
 
 
 async def _request(run: Run, model: ModelBase) -> ModelRequest:
@@ -254,7 +254,8 @@ class TurnBinding:
 
     async def _recall(self, step: Step) -> ModelResponse:
         response: ModelResponse = self._run.journal.result(step)
-        await self._run.account_for(response.usage, response.model)
+        cost = await self._run.account_for(response.usage, response.model)
+        self._run.charge(requests=1, tokens=response.usage.total_tokens, cost_usd=cost)
         self._run.log.append(Message("assistant", response.parts))
         return response
 
@@ -327,7 +328,7 @@ class TurnBinding:
         wanted = BudgetRequest(
             run=run.run, kind="model", resource=request.model, tokens=_most_tokens(request), principal=run.principal
         )
-        reservation = await tool_calls.reserve(run, wanted, await _amounts(run, request))
+        reservation = await tool_calls.reserve(run, wanted, await _amounts(run, request), made_of=_made_of(request))
         try:
             response = await self._deliver(_capped(run, request), send)
         except BaseException as error:
@@ -378,44 +379,38 @@ class TurnBinding:
 
 async def _through_transformers(run: Run, binding: TurnBinding, request: ModelRequest) -> ModelResponse:
     """Send, with the events passing `transform_stream` before they reach the sink."""
-    pipe: asyncio.Queue[StreamEvent | None] = asyncio.Queue(64)
-
-    async def events() -> AsyncIterator[StreamEvent]:
-        while (event := await pipe.get()) is not None:
-            yield event
-
-    async def show(source: AsyncIterator[StreamEvent]) -> None:
-        transform = run.hooks.transform_stream
-        failed: Exception | None = None
-        try:
-            async for event in transform(run, source) if transform is not None else source:
-                waiting = binding._show(event)
-                if waiting is not None:
-                    await waiting
-        except Exception as exc:
-            failed = exc
-        async for _ in source:  # of a transformer that ended early: the model must not wait for it
-            pass
-        if failed is not None:
-            raise failed
-
-    def feed(event: StreamEvent) -> Awaitable[None] | None:
-        if pipe.full():
-            return pipe.put(event)
-        pipe.put_nowait(event)
-        return None
-
-    showing = asyncio.create_task(show(events()))
+    pipe = Sink()
+    showing = asyncio.create_task(_show_transformed(run, binding, pipe))
     model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
     try:
-        response = await model.send(request, feed)
-        await pipe.put(None)
+        response = await model.send(request, pipe.put)
+        pipe.close()
         await showing
     except BaseException:
         showing.cancel()
         await asyncio.wait({showing})
         raise
     return response
+
+
+async def _show_transformed(run: Run, binding: TurnBinding, pipe: Sink) -> None:
+    transform = run.hooks.transform_stream
+    events: AsyncIterator[StreamEvent] = pipe.__aiter__()
+    try:
+        async for event in transform(run, events) if transform is not None else events:
+            waiting = binding._show(event)
+            if waiting is not None:
+                await waiting
+    except Exception:
+        await _drained(pipe)
+        raise
+    await _drained(pipe)
+
+
+async def _drained(pipe: Sink) -> None:
+    """Take what a transformer that ended early left: the model must not wait for it."""
+    async for _ in pipe:
+        pass
 
 
 async def _amounts(run: Run, request: ModelRequest) -> dict[Any, float]:
@@ -452,6 +447,11 @@ async def _most_cost(run: Run, request: ModelRequest) -> float:
 
 def _most_tokens(request: ModelRequest) -> int:
     return _input_tokens(request) + (request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT)
+
+
+def _made_of(request: ModelRequest) -> str:
+    output = request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT
+    return f"about {_input_tokens(request)} for the request, and up to {output} for the answer"
 
 
 def _input_tokens(request: ModelRequest) -> int:

@@ -149,14 +149,6 @@ def test_new_writes_a_plugin_that_validates(peg: Any, place: Path) -> None:
     assert peg("plugins", "validate", data["folder"]).exit_code == 0
 
 
-def test_new_refuses_names_that_cannot_be(peg: Any) -> None:
-    """The template refuses a name that no distribution can have, and says why."""
-    pytest.importorskip("cookiecutter")
-    result = peg("plugins", "new", "Weather Report")
-
-    assert result.exit_code == 2
-
-
 def test_check_runs_the_conformance_suite(site: Any) -> None:
     """`check` proves the tier, with the suite of `pegboard-testing`; its talk is not on stdout."""
     done = site.peg("plugins", "check", "console", "--tier", "bronze", "--json")
@@ -202,15 +194,60 @@ def test_validate_reads_packages_and_leaves_bases_alone(peg: Any, mine: Path) ->
     (package / "plugin.py").rename(package / "plugin" / "__init__.py")
     assert peg("plugins", "validate", str(mine)).exit_code == 0
 
-    (package / "plugin" / "__init__.py").write_text("class Base: ...\n\n\nclass Plugin(Base): ...\n")
-    assert peg("plugins", "validate", str(mine)).exit_code == 0
+    (package / "plugin" / "__init__.py").write_text("from base import Base\n\n\nclass Plugin(Base): ...\n")
+    result = peg("plugins", "validate", str(mine))
+    assert result.exit_code == 0
+    assert "not checked: hooks of `pegboard_mine.plugin:Plugin`: its base class `Base`" in result.stdout
 
 
-def test_validate_needs_no_readable_code(peg: Any, mine: Path) -> None:
-    """Code that is no Python is not judged; what is wrong with it shows at activation."""
-    (mine / "src" / "pegboard_mine" / "plugin.py").write_text("def (:\n")
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        pytest.param("class Plugin:", "class Plugin(:", "`plugin.py` line 11 is no Python", id="syntax"),
+        pytest.param("class Plugin:", "class Other:", "there is no `Plugin` in its module", id="class"),
+        pytest.param("self, ctx", "self, context", "hooks.provide_tools: has no argument `context`", id="argument"),
+        pytest.param(
+            'effect="pure"', 'effect="unsafe"', "tool `mine.add`: effect is `pure`, and `unsafe`", id="effect"
+        ),
+        pytest.param('"pure")', '"pure", tier="toolbelt")', "tier is `core`, and `toolbelt` in code", id="tier"),
+    ],
+)
+def test_validate_reads_what_would_fail(peg: Any, mine: Path, old: str, new: str, told: str) -> None:
+    """Code that cannot be imported, has wrong arguments or another effect is told without running it."""
+    package = mine / "src" / "pegboard_mine"
+    manifest = package / "pegboard.toml"
+    manifest.write_text(manifest.read_text() + 'tier = "core"\n')
+    code = package / "plugin.py"
+    code.write_text(code.read_text().replace(old, new))
+    result = peg("plugins", "validate", str(mine))
 
-    assert peg("plugins", "validate", str(mine)).exit_code == 0
+    assert result.exit_code == 4
+    assert told in result.stdout
+
+
+def test_validate_names_a_module_that_is_missing(peg: Any, mine: Path) -> None:
+    """An entry whose module is not there is a problem."""
+    (mine / "src" / "pegboard_mine" / "plugin.py").unlink()
+
+    assert "there is no module `pegboard_mine.plugin`" in peg("plugins", "validate", str(mine)).stdout
+
+
+def test_validate_warns_of_an_unmarked_hook(peg: Any, mine: Path) -> None:
+    """A method with the name of a hook and no `@hookimpl` is a warning."""
+    with (mine / "src" / "pegboard_mine" / "plugin.py").open("a") as file:
+        file.write("\n    def authorize(self, ctx):\n        return None\n")
+    result = peg("plugins", "validate", str(mine))
+
+    assert result.exit_code == 0
+    assert "warning: `pegboard_mine.plugin:Plugin` has a method `authorize`" in result.stdout
+
+
+def test_validate_says_what_it_cannot_tell(peg: Any, mine: Path) -> None:
+    """A tool whose effect is not written out is said to be not checked."""
+    code = mine / "src" / "pegboard_mine" / "plugin.py"
+    code.write_text(code.read_text().replace('effect="pure"', "effect=EFFECT"))
+
+    assert "not checked: effect of the tool `mine.add`" in peg("plugins", "validate", str(mine)).stdout
 
 
 def test_check_tells_when_a_plugin_does_not_conform(site: Any) -> None:
@@ -227,3 +264,29 @@ def test_check_names_the_suite_that_is_missing(peg: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     assert "peg plugins install pegboard-testing" in peg("plugins", "check", "console").stderr
+
+
+def test_new_leaves_compiled_files_of_the_template_out(peg: Any, tmp_path: Path) -> None:
+    """A template that an installer has byte-compiled renders no `__pycache__`."""
+    pytest.importorskip("cookiecutter")
+    template = tmp_path / "template"
+    package = template / "{{cookiecutter.name}}" / "src" / "__pycache__"
+    package.mkdir(parents=True)
+    (template / "cookiecutter.json").write_text('{"name": "x"}')
+    (package / "a.pyc").write_bytes(b"\x00")
+    (package.parent / "a.py").write_text("")
+    folder = Path(peg.json("plugins", "new", "weather", "--template", str(template))["data"]["folder"])
+
+    assert (folder / "src" / "a.py").exists()
+    assert list(folder.rglob("__pycache__")) == []
+
+
+@pytest.mark.parametrize("arguments", [("Weather Report",), ("pegboard-weather",), ("weather", "--kind", "wrong")])
+def test_new_says_what_is_wrong_with_its_answers(peg: Any, place: Path, arguments: tuple[str, ...]) -> None:
+    """A name or kind that cannot be is a usage error before anything is rendered."""
+    result = peg("plugins", "new", *arguments)
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert "rendered" not in result.stderr
+    assert list(place.iterdir()) == []

@@ -348,3 +348,11 @@ def test_wheel_whose_record_lies_is_seen(tmp_path: Path) -> None:
         assert part in told
     assert "`../up.py` would be written outside" in told
     assert "`extra.py` belongs to `other`" in told
+
+
+def test_install_of_a_folder_names_link(peg: Any, tmp_path: Path) -> None:
+    """A folder is a usage error whose hint is the command that uses it in place."""
+    result = peg("plugins", "install", str(tmp_path))
+
+    assert result.exit_code == 2
+    assert f"peg plugins link {tmp_path}" in result.stderr

@@ -211,6 +211,34 @@ def test_lock_holds_until_something_changes(peg: Any, git: Any) -> None:
     assert "plugin `git`: manifest_hash is" in result.stdout
 
 
+def test_verify_sees_a_changed_file_of_a_wheel(peg: Any, site: Any) -> None:
+    """A file that is not the one of its RECORD is named, and the hint puts it right instead of locking it in."""
+    dist = site.plugin("demo")
+    peg("plugins", "lock")
+    assert peg("plugins", "verify").exit_code == 0
+
+    dist.write("plugin.py", "class Plugin: 'another'\n")
+    result = peg("plugins", "verify")
+
+    assert result.exit_code == 3
+    assert "plugin.py` is not the file that was installed" in result.stdout
+    assert "hint: run `pip install --force-reinstall" in result.stderr
+
+
+def test_verify_sees_a_changed_file_of_a_linked_plugin(peg: Any, site: Any) -> None:
+    """Where no RECORD vouches for files, the folder is compared with what it was when it was locked."""
+    dist = site.plugin("demo")
+    (dist.info / "RECORD").write_text("pegboard_demo/plugin.py,,\n")
+    peg("plugins", "lock")
+    assert peg("plugins", "verify").exit_code == 0
+
+    dist.write("plugin.py", "class Plugin: 'another'\n")
+    result = peg("plugins", "verify")
+
+    assert result.exit_code == 3
+    assert "plugin `demo`: files of its linked folder have changed" in result.stdout
+
+
 def test_verify_without_a_lock_tells_how_to_make_one(peg: Any) -> None:
     """No lock file is a fault of configuration with a hint."""
     result = peg("plugins", "verify")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.cli.contract import Output
+from pegboard.errors import PegboardError
 
 
 @pytest.fixture
@@ -93,11 +95,93 @@ def test_a_target_that_is_not_there_is_told(site: Any, target: str, code: int, t
     assert told in done.stderr
 
 
-def test_yaml_names_the_plugin_that_reads_it(peg: Any, place: Path) -> None:
-    """An agent in a file names the plugin that is needed."""
+def test_yaml_says_that_a_plugin_is_needed(peg: Any, place: Path) -> None:
+    """An agent in a file needs a plugin, and nobody is sent to install one that is not published."""
     (place / "agent.yaml").write_text("name: x\n")
+    told = peg("run", "agent.yaml", "hi").stderr
 
-    assert "peg plugins install pegboard-agentplug" in peg("run", "agent.yaml", "hi").stderr
+    assert "needs a plugin that reads it" in told
+    assert "peg plugins list --all" in told
+
+
+@pytest.mark.usefixtures("project")
+def test_a_missing_object_names_its_file_and_the_agents_in_it(site: Any, place: Path) -> None:
+    """The place is that of the module and not a line of pegboard; the hint runs."""
+    told = site.peg("run", "agent:nope", "hi").stderr
+
+    assert f"({place / 'agent.py'}); its agents are `agent`" in told
+    assert "hint: run `peg run agent:agent`" in told
+
+
+def test_a_syntax_error_names_file_and_line(site: Any, place: Path) -> None:
+    """Also in a module that the agent's module imports."""
+    (place / "mine.py").write_text("import broken\n")
+    (place / "broken.py").write_text("fine = 1\nif\n")
+
+    told = site.peg("run", "mine:agent", "hi").stderr
+
+    assert f"({place / 'broken.py'}:2)" in told
+    assert 'python -c "import mine"' in told
+
+
+@pytest.mark.usefixtures("project")
+def test_a_python_file_is_not_taken_for_a_task(peg: Any) -> None:
+    """`agent.py` is near `agent:agent`, and after `--` it is a word."""
+    result = peg("run", "agent.py", "hi")
+
+    assert result.exit_code == 2
+    assert "did you mean `agent:agent`?" in result.stderr
+    assert "agent.py hi" in peg("run", "--", "agent.py", "hi").stdout
+
+
+@pytest.mark.usefixtures("project")
+def test_a_target_without_a_task_is_wrong_usage(site: Any) -> None:
+    """An agent is not run on nothing."""
+    done = site.peg("run", "agent:agent")
+
+    assert done.returncode == 2
+    assert "there is no task for `agent:agent`" in done.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_a_refused_budget_explains_its_numbers(peg: Any) -> None:
+    """What the request takes and what is reserved for the answer; and no id of a run."""
+    told = peg("run", "hi", "--budget-tokens", "3").stderr
+
+    assert "the budget of this run is 3 tokens" in told
+    assert "for the request, and up to 4096 for the answer" in told
+
+
+def test_a_hint_that_the_help_line_repeats_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says it."""
+    Output().show_error(PegboardError("x", hint="peg help error"))
+
+    assert capsys.readouterr().err == "error: x\n\nhelp: peg help error\n"
+
+
+def test_no_plugins_names_the_option_that_switched_them_off(site: Any, peg: Any) -> None:
+    """And not the variable behind it, which nobody set."""
+    site.plugin("some", {"hooks": {}})
+    (row,) = (
+        row for row in peg.json("--no-plugins", "plugins", "list", "--all")["data"]["plugins"] if row["id"] == "some"
+    )
+
+    assert "`--no-plugins`" in row["message"]
+
+
+@pytest.mark.parametrize("hook", ["on_event", "provide_model"])
+def test_what_is_not_traced_is_refused(peg: Any, hook: str) -> None:
+    """Instead of "was not called", which would be untrue."""
+    result = peg("plugins", "trace", hook, "hi")
+
+    assert result.exit_code == 2
+    assert "cannot be traced" in result.stderr
+
+
+@pytest.mark.usefixtures("project")
+def test_explain_says_what_it_leaves_out(peg: Any) -> None:
+    """A console and a model plugin were called, and that is not denied."""
+    assert "and `on_event`, are called outside of a run and are not traced" in peg("run", "hi", "--explain").stderr
 
 
 @pytest.mark.usefixtures("place")

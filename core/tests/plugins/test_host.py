@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import pytest
 from pegboard import Event, Tool, hookimpl, tool
@@ -1008,7 +1008,7 @@ async def test_a_manifest_of_a_given_object_is_judged(start_host: StartHost) -> 
     """It may have one, for permissions and settings; a wrong one is told at once."""
 
     class Wrong:
-        manifest = {"hooks": {"tool_cal": {}}}
+        manifest: ClassVar[dict[str, object]] = {"hooks": {"tool_cal": {}}}
 
     with pytest.raises(PluginManifestError, match="did you mean `tool_call`"):
         PluginHost([Wrong])

@@ -151,6 +151,24 @@ async def test_auto_with_no_model_is_model_none(start_host: StartHost) -> None:
     assert caught.value.hint == "peg plugins install pegboard-replay"
 
 
+@pytest.mark.parametrize(
+    ("provider", "hint"),
+    [("scripted", "peg config set model scripted:demo"), ("alpha", "peg config set model alpha:MODEL")],
+)
+async def test_auto_without_an_answer_names_what_there_is(
+    start_host: StartHost, plugin_dist: Any, provider: str, hint: str
+) -> None:
+    """Where plugins with models are installed, they are listed, and the hint sets one of theirs."""
+    code = "from pegboard import hookimpl\nclass Plugin:\n    @hookimpl\n    def provide_model(self): return None\n"
+    manifest = {"id": "mine", "hooks": {"provide_model": {}}, "contributes": {"models": [{"name": provider}]}}
+    plugin_dist(manifest, {"plugin.py": code})
+    host = await start_host("mine")
+
+    with pytest.raises(ModelNoneError, match=rf"`{provider}:\*`") as caught:
+        await host.model("auto")
+    assert caught.value.hint == hint
+
+
 async def test_a_plugin_that_announces_nothing_is_asked_last(start_host: StartHost, install: Any) -> None:
     """For names that nobody announced."""
     install("alpha", "m*")
@@ -171,16 +189,20 @@ async def test_an_unknown_name_has_near_ones(start_host: StartHost, install: Any
 
 
 @pytest.mark.parametrize(
-    ("name", "dist"),
-    [("claude-9", "pegboard-anthropic"), ("o3-mini", "pegboard-openai"), ("ollama:x", "pegboard-local")],
+    ("name", "kind", "hint"),
+    [
+        ("claude-9", "for Anthropic", "peg plugins list --all"),
+        ("o3-mini", "for OpenAI", "peg plugins list --all"),
+        ("scripted:demo", "with scripted models", "peg plugins install pegboard-replay"),
+    ],
 )
-async def test_a_well_known_name_says_what_to_install(start_host: StartHost, name: str, dist: str) -> None:
-    """Core has no providers, but knows who has."""
+async def test_a_well_known_name_says_what_is_missing(start_host: StartHost, name: str, kind: str, hint: str) -> None:
+    """Nobody is sent to install a name that is not ours: whoever registers it first would be installed."""
     host = await start_host()
 
-    with pytest.raises(ModelNotFoundError) as caught:
+    with pytest.raises(ModelNotFoundError, match=f"a model plugin {kind} is missing") as caught:
         await host.model(name)
-    assert caught.value.hint == f"peg plugins install {dist}"
+    assert caught.value.hint == hint
 
 
 async def test_a_broken_provider_is_named(start_host: StartHost, install: Any) -> None:

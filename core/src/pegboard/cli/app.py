@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from pegboard import __version__
-from pegboard.cli.contract import Answer, Output, answer_of, before_dashes, leave
+from pegboard.cli.contract import Answer, NoOutput, Output, answer_of, before_dashes, leave
 from pegboard.cli.groups import Entry, LazyGroup
 from pegboard.cli.table import COMMANDS
 from pegboard.errors import ExitCode, RunCancelledError
@@ -50,6 +50,10 @@ class Peg(LazyGroup):
             code = self._failed(Answer(error=RunCancelledError("interrupted")), out, arguments)
         except BrokenPipeError:
             code = ExitCode.TASK_FAILED
+        except NoOutput as error:
+            out.give_up()
+            print(f"peg: {error}", file=sys.stderr)
+            code = ExitCode.TASK_FAILED
         except click.exceptions.NoArgsIsHelpError as error:
             code = self._without_command(error)
         except Exception as error:
@@ -84,7 +88,7 @@ def _version_option() -> click.Option:
 def _safe_mode_option() -> click.Option:
     def switch(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            os.environ["PEGBOARD_NO_PLUGINS"] = "1"
+            os.environ["PEGBOARD_NO_PLUGINS"] = "--no-plugins"
 
     return click.Option(
         ["--no-plugins"],

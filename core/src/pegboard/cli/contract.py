@@ -10,12 +10,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any, NoReturn
 
 import click
 
-from pegboard.errors import ApprovalDeniedError, ApprovalNeededError, ExitCode, InternalError, PegboardError, UsageError
+from pegboard.cli.render import harmless
+from pegboard.errors import (
+    ApprovalDeniedError,
+    ApprovalNeededError,
+    ExitCode,
+    InternalError,
+    PegboardError,
+    UsageError,
+    describe,
+)
 
 
 class Answer:
@@ -46,6 +55,10 @@ class Stop(Exception):
         self.answer = answer
 
 
+class NoOutput(Exception):
+    """Stdout takes nothing any more."""
+
+
 class Output:
     """The two streams of one call of `peg`, and how they are to be used."""
 
@@ -62,6 +75,8 @@ class Output:
         self.live = _is_terminal(sys.stdout) and not self.plain
         """Whether text may appear on stdout piece by piece."""
         self.data = sys.stdout
+        self._styled: set[str] = set()
+        """Pieces of text with our own escape sequences; those of everybody else are spelled out."""
         self._own_descriptor = False
 
     @staticmethod
@@ -83,7 +98,8 @@ class Output:
         try:
             yield
         finally:
-            self.data.flush()
+            with suppress(OSError):  # said already, where there was anything to say
+                self.data.flush()
             if not self._own_descriptor:
                 sys.stdout = before
 
@@ -113,37 +129,62 @@ class Output:
 
     def style(self, text: str, stream: IO[str], **style: Any) -> str:
         """`text` in a style, where `stream` gets colour."""
-        return click.style(text, **style) if self.colored(stream) else text
+        text = harmless(text)
+        if not self.colored(stream):
+            return text
+        styled = click.style(text, **style)
+        self._styled.add(styled)
+        return styled
+
+    def shown(self, text: str) -> str:
+        """`text` as a terminal may have it: what others put into it can neither move the cursor nor pose as us."""
+        if not self._styled:
+            return harmless(text)
+        own = "|".join(map(re.escape, self._styled))
+        return "".join(piece if piece in self._styled else harmless(piece) for piece in re.split(f"({own})", text))
 
     def write(self, text: str) -> None:
         """Put data on stdout, unless a program reads it and waits for the object at the end."""
         if not self.machine:
-            self.data.write(text)
-            self.data.flush()
+            self._put(self.shown(text))
 
     def line(self, value: object) -> None:
         """Put one JSON value on a line of stdout."""
         import json
 
-        self.data.write(json.dumps(value, default=str) + "\n")
-        self.data.flush()
+        self._put(json.dumps(value, default=str) + "\n")
+
+    def _put(self, text: str) -> None:
+        try:
+            self.data.write(text)
+            self.data.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise NoOutput(f"the answer cannot be written: {error.strerror}") from error
+
+    def give_up(self) -> None:
+        """Nobody can take what is still to be written; the interpreter is not to try it again at its end."""
+        for stream in (self.data, sys.__stdout__):
+            with suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
 
     def say(self, text: str) -> None:
         """Talk to the person, on stderr, unless they asked for quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(self.shown(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Tell the person of something that is wrong and does not stop the command."""
         if not self.quiet:
-            print(f"{self.style('warning:', sys.stderr, fg='yellow', bold=True)} {text}", file=sys.stderr, flush=True)
+            print(f"{self.style('warning:', sys.stderr, fg='yellow', bold=True)} {harmless(text)}", file=sys.stderr, flush=True)
 
     def ask(self, question: str, request: dict[str, Any], *, hint: str) -> None:
         """Go on only when a person says yes; nobody to ask is exit code 7 with the request as data."""
         if not self.interactive or self.machine:
             error = ApprovalNeededError(f"{question} (nobody can be asked: this is not a terminal)", hint=hint)
             raise Stop(Answer({"request": request}, error=error))
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        print(f"{harmless(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Stop(Answer({"request": request}, error=ApprovalDeniedError("answered no; nothing was changed")))
 
@@ -161,11 +202,12 @@ class Output:
 
     def show_error(self, error: PegboardError) -> None:
         """The look of every error: what happened, what to type next, where to read more."""
-        self.data.flush()
-        lines = [f"{self.style('error:', sys.stderr, fg='red', bold=True)} {error.message}", ""]
-        if error.hint:
+        with suppress(OSError):
+            self.data.flush()
+        lines = [f"{self.style('error:', sys.stderr, fg='red', bold=True)} {harmless(error.message)}", ""]
+        if error.hint and error.hint != f"peg help {error.code}":  # the next line says that already
             hint = error.hint if "`" in error.hint else f"run `{error.hint}`"
-            lines.append(f"{self.style('hint:', sys.stderr, fg='cyan')} {hint}")
+            lines.append(f"{self.style('hint:', sys.stderr, fg='cyan')} {harmless(hint)}")
         lines.append(f"{self.style('help:', sys.stderr, fg='cyan')} peg help {error.code}")
         print("\n".join(lines), file=sys.stderr, flush=True)
 
@@ -273,7 +315,16 @@ def answer_of(error: BaseException, out: Output) -> Answer:
         raise error
     if out.plugin is not None:
         return Answer(error=out.plugin.failed(error))
+    if isinstance(error, OSError):
+        return Answer(error=_of_the_system(error))
     return Answer(error=_bug(error, out))
+
+
+def _of_the_system(error: OSError) -> PegboardError:
+    """A disk that is full, a folder that is gone, a lock that is held: nothing of ours is broken."""
+    place = f"`{str(error.filename)[:200]}` cannot be used: " if error.filename is not None else ""
+    reason = error.strerror or describe(error)
+    return PegboardError(f"{place}{reason[:1].lower()}{reason[1:]}", hint="peg doctor")
 
 
 def _usage(error: click.UsageError) -> UsageError:
@@ -294,7 +345,7 @@ def _prose(message: str) -> str:
 def _bug(error: BaseException, out: Output) -> InternalError:
     from pegboard.cli.bundle import mask, write_bug_bundle
 
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    what = f"{type(error).__name__}: {describe(error)}"
     path = write_bug_bundle(error, out.command)
     where = f"the report is in `{path}`" if path else "no report could be written"
     return InternalError(f"this is a fault of pegboard, not yours: {mask(what)}; {where}")
@@ -309,6 +360,6 @@ def leave(code: int) -> NoReturn:
     """End the process; a reader that went away is no error to talk about."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,11 @@ def _folders() -> Iterator[HealthFinding]:
 
 def _writable(folder: Path) -> bool:
     there = next(part for part in (folder, *folder.parents) if part.exists())
-    return there.is_dir() and os.access(there, os.W_OK)
+    try:
+        tempfile.TemporaryFile(dir=there).close()  # what a file system allows, only trying tells
+    except OSError:
+        return False
+    return True
 
 
 def _tools() -> Iterator[HealthFinding]:

@@ -40,7 +40,8 @@ class _Stopper:
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         if self._asked:
-            os.write(2, f"\nstopped now; go on with: peg run --resume {self._run}\n".encode())
+            way_on = f"; go on with: peg run --resume {self._run}" if self._board.durable else ""
+            os.write(2, f"\nstopped now{way_on}\n".encode())
             os._exit(ExitCode.INTERRUPTED)
         self._asked = True
         print("\nstopping; once more to stop now", file=sys.stderr, flush=True)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Mapping
 
 from pegboard import folders
-from pegboard.cli.table import COMMANDS
 from pegboard.errors import PluginNotFoundError
 from pegboard.plugins import index as indexes
 from pegboard.plugins import select as selections
@@ -31,7 +30,6 @@ class Inventory:
             self.state,
             disabled=switches.disabled,
             overrides=switches.overrides,
-            reserved=reserved_commands(),
             safe_mode=self.state.is_safe_mode(self.index.plugins),
         )
 
@@ -93,14 +91,6 @@ def _content(path: str) -> bytes:
             return file.read(1 << 20)
     except OSError:
         return b""
-
-
-def reserved_commands() -> list[str]:
-    """The claims on names of commands that core holds."""
-    names = list(COMMANDS)
-    for name, entry in COMMANDS.items():
-        names += [f"{name} {child}" for child in entry.children or ()]
-    return [f"command:{name}" for name in names]
 
 
 def whose(record: PluginRecord) -> str:

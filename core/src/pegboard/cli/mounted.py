@@ -16,7 +16,7 @@ import click
 
 from pegboard.cli.contract import Output
 from pegboard.cli.groups import Entry, LazyGroup
-from pegboard.errors import PluginError, PluginLoadError
+from pegboard.errors import PluginError, PluginLoadError, describe
 from pegboard.plugins.index import PluginRecord
 
 
@@ -55,7 +55,7 @@ class PluginCommand:
 
     def failed(self, cause: BaseException) -> PluginError:
         """The error for whatever the command raised."""
-        what = f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__
+        what = f"{type(cause).__name__}: {describe(cause)}"
         return PluginError(
             f"command `peg {self.name}` of plugin `{self.record.id}` ({self.record.dist} {self.record.version}) "
             f"failed: {what}",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from pegboard.plugins.index import PluginRecord
 from pegboard.plugins.manifest import FILE_NAME
 
 _CHECK_LIMIT_S = 900.0
+_KINDS = frozenset({"tool", "model", "observer", "gate", "agent"})
 _PLUGIN = click.argument("plugin", metavar="[PATH|ID]", default=".")
 
 
@@ -41,6 +44,8 @@ def new(
     template: str | None,
 ) -> Answer:
     """Write a new plugin NAME from the template; its distribution is pegboard-NAME."""
+    if template is None:
+        _check_answers(name, kinds)
     answers = {
         "name": name,
         "summary": summary,
@@ -52,6 +57,19 @@ def new(
     folder = _render(template or _own_template(), answers, output)
     steps = f"wrote {folder}\n\nnext:\n  peg plugins link {folder}\n  peg plugins check {name}"
     return Answer({"folder": str(folder), "answers": answers}, steps)
+
+
+def _check_answers(name: str, kinds: tuple[str, ...]) -> None:
+    """What the template itself would refuse, said before anything is written."""
+    problem = None
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        problem = f"`{name}` is no name of a plugin: small letters, digits and single `-` between them"
+    elif name.startswith("pegboard-"):
+        problem = f"leave the prefix of the distribution out: `{name.removeprefix('pegboard-')}`"
+    elif unknown := sorted(set(kinds) - _KINDS):
+        problem = f"unknown kinds {', '.join(unknown)}; choose from {', '.join(sorted(_KINDS))}"
+    if problem is not None:
+        raise UsageError(problem, hint="peg plugins new --help")
 
 
 def _own_template() -> str:
@@ -66,9 +84,12 @@ def _render(template: str, answers: dict[str, str], output: Path) -> Path:
     except ImportError as error:
         raise UsageError("the template needs cookiecutter", hint="pip install pegboard[author]") from error
     try:
-        return Path(cookiecutter(template, no_input=True, extra_context=answers, output_dir=str(output)))
+        folder = Path(cookiecutter(template, no_input=True, extra_context=answers, output_dir=str(output)))
     except CookiecutterException as error:
         raise UsageError(f"the template could not be rendered: {error}", hint="peg plugins new --help") from error
+    for compiled in list(folder.rglob("__pycache__")):  # an installer byte-compiles the template, too
+        shutil.rmtree(compiled)
+    return folder
 
 
 @command("link")
@@ -93,9 +114,10 @@ def link(folder: Path) -> Answer:
 def validate(plugin: str) -> Answer:
     """Check a manifest, the files it names, and that it agrees with the code. No plugin is imported."""
     record = _record(plugin)
-    found = authoring.disagreements(record)
-    data = {"id": record.id, "manifest": record.manifest_path, "problems": found, "warnings": list(record.warnings)}
-    lines = [*found, *(f"warning: {text}" for text in record.warnings)]
+    found, warnings, unchecked = authoring.judged(record)
+    data = {"id": record.id, "manifest": record.manifest_path, "problems": found, "warnings": warnings}
+    data["unchecked"] = unchecked
+    lines = [*found, *(f"warning: {text}" for text in warnings), *(f"not checked: {text}" for text in unchecked)]
     if not found:
         return Answer(data, "\n".join([*lines, f"plugin `{record.id}`: manifest and code agree"]))
     error = PluginManifestError(f"plugin `{record.id}`: {len(found)} problems", hint=f"peg plugins compile {plugin}")

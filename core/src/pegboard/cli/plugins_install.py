@@ -14,7 +14,7 @@ from pegboard import config, config_edit
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines
-from pegboard.errors import PluginInstallError
+from pegboard.errors import PluginInstallError, UsageError
 from pegboard.plugins import index, installer, packages
 from pegboard.plugins.index import same_name
 from pegboard.plugins.installer import InstallPlan, NothingToInstallError
@@ -35,6 +35,8 @@ def install(spec: str, isolated: bool, dry_run: bool, yes: bool) -> Answer:
     SPEC is a name, `name==version`, or the path of a wheel. Only wheels are installed, since a source distribution
     runs code while it is built. Indexes and mirrors are set as for pip: PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX.
     """
+    if Path(spec).is_dir():
+        raise UsageError(f"`{spec}` is a folder, and only wheels are installed", hint=f"peg plugins link {spec}")
     if isolated:
         raise PluginInstallError(
             "isolated plugins need a driver for processes, which this version does not have",

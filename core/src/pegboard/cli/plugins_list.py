@@ -88,7 +88,7 @@ def info(plugin: str) -> Answer:
         "claims": claims_of(record),
         "problems": [{"reason": reason, "message": text, "fix": hint} for reason, text, hint in record.problems],
         "permissions": manifest.get("permissions", {}) if record.manifest else None,
-        "granted": (inventory.state.grant(record.id) or {}).get("permissions"),
+        "granted": (inventory.state.grant(record.id, record.dist) or {}).get("permissions"),
     }
     return Answer(data, _info_text(decision, data))
 

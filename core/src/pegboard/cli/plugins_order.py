@@ -23,7 +23,7 @@ def order(hook: str) -> Answer:
     """Show in which order the implementations of HOOK run, and why. No plugin is imported."""
     spec = _spec(hook)
     found = lockfile.arrangement(hook, Inventory().selection.ready.values())
-    lines = [f"{hook} ({spec.kind}), {'outermost' if spec.kind == 'around' else 'first'} first"]
+    lines = [f"{hook} ({spec.kind}), {'outermost' if spec.kind == 'around' else 'earliest'} first"]
     lines += [f"  {number}. {row.plugin}: {'; '.join(row.reasons)}" for number, row in enumerate(found.rows, 1)]
     lines += [f"  warning: these wishes contradict one another: {' → '.join(cycle)}" for cycle in found.cycles]
     if not found.rows:
@@ -45,10 +45,18 @@ def _spec(hook: str) -> Spec:
 @click.argument("task", nargs=-1, required=True)
 @option("-m", "--model", help="The model to run with.", show_default="the setting `model`")
 def trace(hook: str, task: tuple[str, ...], model: str | None) -> Answer:
-    """Run TASK as `peg run` would, and show each call of HOOK as it happens."""
+    """Run TASK as `peg run` would, and show each call of HOOK as it happens.
+
+    Hooks that provide something to the board, and `on_event`, are not traced.
+    """
     from pegboard.cli.watch import hook_lines
 
-    _spec(hook)
+    spec = _spec(hook)
+    if hook == "on_event" or spec.family == "providers":
+        raise UsageError(
+            f"`{hook}` cannot be traced: it is called for the board and not inside a run, or for every event",
+            hint=f"peg plugins order {hook}",
+        )
     out = Output.current()
     calls: list[Mapping[str, Any]] = []
 
@@ -63,12 +71,15 @@ async def _traced(
     hook: str, task: tuple[str, ...], model: str | None, tell: Any, calls: list[Mapping[str, Any]]
 ) -> Answer:
     from pegboard.cli import targets
+    from pegboard.cli.approve import Approver
     from pegboard.cli.run import answer_of_run, settings_of
     from pegboard.cli.watch import HookWatcher
     from pegboard.runtime import Pegboard
 
     settings = settings_of({"model": model, "agent": None})
-    async with Pegboard(autoload=True, config=settings, plugins=[HookWatcher(hook, tell)]) as board:
+    async with Pegboard(
+        autoload=True, config=settings, plugins=[Approver(Output.current()), HookWatcher(hook, tell)]
+    ) as board:
         agent, start = await targets.resolve(board, task, len(task), None)
         result = await board.run(agent, " ".join(task[start:]), check=False, explain=True)
         answer = answer_of_run(result, Output.current(), summary=False)

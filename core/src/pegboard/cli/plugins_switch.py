@@ -10,6 +10,7 @@ import click
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines, state_word, summary
+from pegboard.errors import ConfigError
 from pegboard.plugins import state
 from pegboard.plugins.index import PluginRecord
 from pegboard.plugins.state import StateFile
@@ -41,16 +42,16 @@ def enable(plugin: str, scope: str, test: bool, yes: bool) -> Answer:
     """Switch a plugin on, or out of quarantine. ID may also be the name of a distribution."""
     inventory = Inventory()
     record = inventory.find(plugin).record
-    if inventory.state.grant(record.id) is None:
+    if inventory.state.grant(record.id, record.dist) is None:
         _consent(record, yes=yes, hint=f"peg plugins enable {record.id} --yes")
     if test:
         from pegboard.plugins import installer
 
         installer.try_plugins([record.id])
-    if inventory.state.grant(record.id) is None:
-        inventory.state_file.allow(record)
+    if inventory.state.grant(record.id, record.dist) is None:
+        _file(inventory).allow(record)
     _file(inventory, scope).enable(record.id)
-    inventory.state_file.enable(record.id)
+    _file(inventory).enable(record.id)
     _end_safe_mode(inventory, record.id)
     return _now(record.id, f"plugin `{record.id}` is on")
 
@@ -63,7 +64,7 @@ def grant(plugin: str, yes: bool) -> Answer:
     inventory = Inventory()
     record = inventory.find(plugin).record
     _consent(record, yes=yes, hint=f"peg plugins grant {record.id} --yes")
-    inventory.state_file.allow(record)
+    _file(inventory).allow(record)
     return _now(record.id, f"granted to plugin `{record.id}` what it asks for")
 
 
@@ -82,7 +83,7 @@ def revoke(plugin: str) -> Answer:
         # Remembered as known, or the next start would take it for a newcomer and grant again.
         tables["plugins"].setdefault(record.id, {"dist": record.dist, "version": record.version})
 
-    inventory.state_file.update(change)
+    _file(inventory).update(change)
     return _now(record.id, f"plugin `{record.id}` has no permissions any more")
 
 
@@ -98,8 +99,13 @@ def _consent(record: PluginRecord, *, yes: bool, hint: str) -> None:
     out.ask(f"grant this to plugin `{record.id}`?", request, hint=hint)
 
 
-def _file(inventory: Inventory, scope: str) -> StateFile:
-    return state.project_state(str(Path.cwd())) if scope == "project" else inventory.state_file
+def _file(inventory: Inventory, scope: str = "user") -> StateFile:
+    if scope == "project":
+        return state.project_state(str(Path.cwd()))
+    if inventory.state_file.path is None:
+        hint = "export PEGBOARD_HOME=FOLDER"
+        raise ConfigError("nothing can be remembered, since no home folder is known", hint=hint)
+    return inventory.state_file
 
 
 def _end_safe_mode(inventory: Inventory, plugin: str) -> None:

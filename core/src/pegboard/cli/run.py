@@ -16,9 +16,10 @@ import msgspec
 
 from pegboard import config
 from pegboard.cli import targets
+from pegboard.cli.approve import Approver
 from pegboard.cli.contract import Answer, Command, Option, Output, option
 from pegboard.cli.interrupt import stopped_by_interrupt
-from pegboard.cli.watch import EventPrinter, hook_lines
+from pegboard.cli.watch import UNTRACED, EventPrinter, hook_lines
 from pegboard.config import Config
 from pegboard.errors import ExitCode, PegboardError, RunCancelledError, RunFailedError, UsageError
 from pegboard.runtime import Pegboard
@@ -70,8 +71,22 @@ class SettingOption(Option):
 @option("--budget-tokens", type=click.IntRange(min=0), show_default="no limit", help="Tokens, likewise.")
 @option("--plugin", "folders", multiple=True, type=click.Path(exists=True), help="A plugin folder under development.")
 @option("--no-plugins", is_flag=True, help="Use no installed plugin.")
-@option("--resume", metavar="RUN", help="Go on with a run that was interrupted.")
-@option("--explain", is_flag=True, help="Show which plugin was called when, and what it changed.")
+@option(
+    "--allow",
+    multiple=True,
+    metavar="TOOL",
+    help="Approve the calls of a tool, by its name or a beginning of it with `*`. May be repeated.",
+)
+@option(
+    "--resume",
+    metavar="RUN",
+    help="Go on with a run that was interrupted; needs a plugin whose store outlives the process.",
+)
+@option(
+    "--explain",
+    is_flag=True,
+    help="Show which plugin was called when, and what it changed. Provider hooks and `on_event` are not traced.",
+)
 def run(words: tuple[str, ...], **options: Any) -> Answer:
     """Run a task, or an agent on a task.
 
@@ -118,7 +133,7 @@ async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
         autoload=not options["no_plugins"],
         config=settings_of(options),
         folders=[Path(folder) for folder in options["folders"]],
-        plugins=[EventPrinter(out)] if out.jsonl else [],
+        plugins=[Approver(out, options["allow"]), *([EventPrinter(out)] if out.jsonl else [])],
     ) as board:
         with stopped_by_interrupt(board, run_id):
             if options["resume"]:
@@ -130,7 +145,10 @@ async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
 
 async def _new_run(board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output) -> RunResult:
     agent, start = await targets.resolve(board, task.words, task.looked_up, options["agent"])
-    inputs = targets.inputs_for(agent, task.text(start))
+    text = task.text(start)
+    if not text:
+        raise UsageError(f"there is no task for `{task.words[0]}`", hint=f'peg run {task.words[0]} "what can you do?"')
+    inputs = targets.inputs_for(agent, text)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
     stream = board.stream(agent, inputs, run=run_id, limits=limits, explain=options["explain"])
     return await _followed(stream, out)
@@ -187,9 +205,12 @@ def answer_of_run(result: RunResult, out: Output, *, explain: bool = False, summ
     """What a run came to, for people and programs; `summary` where no plugin tells of it."""
     data = {**result.to_json(), "events": len(result.events)}
     calls = [event.data for event in result.events if event.kind == "hook.called"]
+    if result.end_reason == "needs_approval":
+        requests = [event.data for event in result.events if event.kind == "approval.requested"]
+        data["request"] = requests[-1] if requests else None
     if explain:
         data["explain"] = calls
-        out.say("\n".join(hook_lines(calls)) or "no plugin was called")
+        out.say("\n".join(hook_lines(calls)) or f"no plugin was called; {UNTRACED}")
     if summary:
         out.say(summary_line(result))
         for part in result.degraded:
@@ -216,10 +237,10 @@ def exit_code_of(result: RunResult) -> ExitCode:
 def _error_of(result: RunResult) -> PegboardError | None:
     if result.ok:
         return None
-    if result.end_reason == "cancelled":
-        return RunCancelledError(f"run {result.run} was cancelled", hint=f"peg run --resume {result.run}", run=result)
     if isinstance(result.error, PegboardError):
         return result.error
+    if result.end_reason == "cancelled":
+        return RunCancelledError(f"run `{result.run}` was cancelled", run=result)
     return RunFailedError(
         f"the run ended with `{result.end_reason}`: {result.error or 'no reason was given'}", run=result
     )

@@ -9,6 +9,8 @@ from pegboard.cli.contract import Output
 from pegboard.events import Event, event_to_json
 from pegboard.hookspecs import hookimpl
 
+UNTRACED = "hooks that provide something to the board, and `on_event`, are called outside of a run and are not traced"
+
 
 class EventPrinter:
     """A plugin that prints each event as a line of JSON."""

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextvars import ContextVar
 
+from pegboard.plugins.calls import goes_up
+
 Activate = Callable[[], Awaitable[object]]
 _within: ContextVar[bool] = ContextVar("pegboard_within_activation", default=False)
 
@@ -60,9 +62,9 @@ class Stubs:
         try:
             if activate is not None:
                 await activate()
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise
         except BaseException as error:  # SystemExit too: a plugin does not end the host
+            if goes_up(error):
+                raise
             failure = error
         finally:
             del self._running[plugin]

@@ -26,6 +26,7 @@ from pegboard.errors import (
 from pegboard.interfaces import Clock
 from pegboard.plugins import select
 from pegboard.plugins.attribution import CallRecord
+from pegboard.plugins.calls import goes_up
 from pegboard.plugins.dispatch import Dispatcher
 from pegboard.plugins.faults import FaultLog
 from pegboard.plugins.index import file_stamp
@@ -129,9 +130,9 @@ class Activator:
         host.change(peg, state, reason, message, hint)
         try:
             await self._loader.call(peg, "deactivate", DEACTIVATE_WITHIN_S, [])
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            raise
         except BaseException as exc:
+            if goes_up(exc):
+                raise
             self._charge(peg, "deactivate", exc)
         await self._undo(peg)
 
@@ -166,10 +167,10 @@ class Activator:
             await self._admit(peg)
             await self._requirements(peg)
             await self._bring_in(peg)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            host.change(peg, select.READY)
-            raise
         except BaseException as exc:  # SystemExit too: a plugin does not end the host
+            if goes_up(exc):
+                host.change(peg, select.READY)
+                raise
             await self._sideline(peg, exc)
         else:
             peg.activation_ms = (host.clock.monotonic() - started) * 1000
@@ -270,7 +271,8 @@ class Activator:
             _log.warning("the quarantine of plugin `%s` could not be written", peg.id)
 
     def _typed(self, peg: Peg, cause: BaseException) -> PegboardError:
-        if not isinstance(cause, PegboardError):
+        # An error class of the plugin's own may lack what ours have.
+        if not isinstance(cause, PegboardError) or not isinstance(getattr(cause, "message", None), str):
             error: PegboardError = PluginLoadError.from_cause(peg.id, peg.dist, peg.version, cause)
             error.__cause__ = cause
             return error
@@ -293,8 +295,13 @@ class Activator:
     async def _undo(self, peg: Peg) -> None:
         if peg.context is None:
             return
-        for error in await peg.context.run_undo():
-            self._charge(peg, "undo", error)
+        for function in peg.context.undone():
+            try:
+                await self._loader.undo(peg, function)
+            except BaseException as exc:
+                if goes_up(exc):
+                    raise
+                self._charge(peg, "undo", exc)
         peg.context = None
 
     def _check_circle(self, peg: Peg, chain: tuple[str, ...]) -> None:
@@ -352,7 +359,7 @@ def _runtime(peg: Peg, config: Config) -> str:
 def _no_process(peg: Peg) -> PluginRequiresError:
     return PluginRequiresError(
         f"plugin `{peg.id}` ({peg.owner}) is to run in a process of its own, and nothing here can do that",
-        hint="peg plugins install pegboard-process",
+        hint="peg plugins list --all",
         plugin=peg.id,
         dist=peg.dist,
         version=peg.version,

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
-from pegboard.errors import CallNextTwiceError, HookError
-from pegboard.plugins.calls import Calls
-from pegboard.plugins.deadline import Pause, finish
+from pegboard.deadline import Pause, finish
+from pegboard.errors import CallNextTwiceError, HookError, describe
+from pegboard.plugins.calls import Calls, goes_up
 from pegboard.plugins.diff import changes
 from pegboard.plugins.implementation import Implementation, starter
 
@@ -45,6 +45,8 @@ class Layers:
         began = perf_counter()
         try:
             answer = await self._call(index, ctx, value, inward)
+            if inward.inside:
+                return await self._left_behind(index, inward, began, answer)
             if not isinstance(answer, self._returns):
                 self._calls.wrong(index, answer)
         except BaseException as error:
@@ -54,19 +56,39 @@ class Layers:
         self._after_success(index, value, inward, began, answer)
         return answer
 
+    def layer(self, index: int) -> Implementation:
+        """The implementation of a layer."""
+        return self._calls.implementations[index]
+
+    def charge(self, index: int, error: BaseException) -> None:
+        """Charge a layer with what it did after its end."""
+        self._calls.fault(index, error, None, None)
+
     async def _call(self, index: int, ctx: Any, value: Any, inward: _Inward) -> Any:
         running = self._starters[index](ctx, value, inward.call_next)
         try:
             waiting = running.send(None)
+            return await finish(running, waiting, self._calls.implementations[index], inward)
         except StopIteration as end:
             return end.value
-        return await finish(running, waiting, self._calls.implementations[index], inward)
+        finally:
+            inward.closed = True
+
+    async def _left_behind(self, index: int, inward: _Inward, began: float, answer: Any) -> Any:
+        """The layer returned and what it wraps still goes on, in a task of its own: it ends here, its answer stands."""
+        await inward.cut()
+        self._calls.fault(index, inward.refused("returned while its `call_next` was still under way"), began, None)
+        if not isinstance(answer, self._returns):
+            self._calls.wrong(index, answer)
+        return answer
 
     async def _after_error(
         self, index: int, ctx: Any, value: Any, inward: _Inward, began: float, error: BaseException
     ) -> Any:
         if error is inward.error:
             raise error  # of the body or of a deeper layer, and not swallowed by this one
+        if inward.inside and isinstance(error, asyncio.CancelledError) and goes_up(error):
+            await inward.cut()
         self._calls.fault(index, error, began, None)
         if not inward.entered:
             return await self.run(index + 1, ctx, value, body=inward.body)
@@ -83,7 +105,7 @@ class Layers:
 class _Inward(Pause):
     """The way from one layer to what it wraps, during one call."""
 
-    __slots__ = ("_ctx", "_given", "_index", "_layers", "_result", "_settled", "body", "entered", "error")
+    __slots__ = ("_ctx", "_given", "_index", "_layers", "_result", "_settled", "body", "closed", "entered", "error")
 
     def __init__(self, layers: Layers, index: int, ctx: Any, body: Body) -> None:
         super().__init__()
@@ -92,6 +114,8 @@ class _Inward(Pause):
         self._ctx = ctx
         self.body = body
         self.entered = False
+        self.closed = False
+        """Whether the layer came to its end: nothing goes inward any more, or it would happen behind the run's back."""
         self.error: BaseException | None = None
         """What the inner body raised."""
         self._given = self._result = _MISSING
@@ -101,6 +125,10 @@ class _Inward(Pause):
         """Go on with `value`; at most once."""
         if self.entered:
             raise CallNextTwiceError("`call_next` was called a second time; the inner result of the first one stands")
+        if self.closed:
+            error = self.refused("called `call_next` after it had come to its end")
+            self._layers.charge(self._index, error)
+            raise error
         self.entered = True
         self.enter()
         self._given = value
@@ -117,17 +145,30 @@ class _Inward(Pause):
 
     async def outcome(self, error: BaseException, layer: Implementation) -> Any:
         """What the inner body did, when the layer failed with `error` after it had called it."""
-        if self.inside:  # in a task of the plugin's own, which it left behind
-            self._settled = asyncio.get_running_loop().create_future()
-            await self._settled
+        await self._end()
         if self._result is not _MISSING:
             return self._result
         if self.error is None or isinstance(self.error, asyncio.CancelledError):
             # The layer itself cancelled what it wraps, for example by a timeout around `call_next`: no result exists.
-            raise HookError(
-                f"plugin `{layer.plugin}` cut short what its `{layer.hook}` goes around: {error}", plugin=layer.plugin
-            ) from error
+            text = f"plugin `{layer.plugin}` cut short what its `{layer.hook}` goes around: {describe(error)}"
+            raise HookError(text, plugin=layer.plugin) from error
         raise self.error
+
+    async def cut(self) -> None:
+        """End the inner call, which goes on in a task of the plugin's own."""
+        if isinstance(self.task, asyncio.Task) and self.task is not asyncio.current_task():
+            self.task.cancel()
+            await self._end()
+
+    def refused(self, what: str) -> HookError:
+        """The error of a layer that keeps its `call_next` beyond its time."""
+        layer = self._layers.layer(self._index)
+        return HookError(f"hook `{layer.hook}` of plugin `{layer.plugin}` {what}", plugin=layer.plugin)
+
+    async def _end(self) -> None:
+        if self.inside:  # in a task of the plugin's own, which it left behind
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
 
     def changed(self, value: Any, answer: Any) -> dict[str, Any]:
         """What the layer changed on the way in and on the way out."""

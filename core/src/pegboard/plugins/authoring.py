@@ -5,7 +5,6 @@ Checking reads code without running it; only `code_of` runs it, in a process of 
 
 from __future__ import annotations
 
-import ast
 import json
 import sysconfig
 import tomllib
@@ -16,20 +15,23 @@ from typing import Any, NamedTuple
 import tomlkit
 
 from pegboard.errors import PluginInstallError, PluginLoadError, PluginManifestError
-from pegboard.hookspecs import SPECS
-from pegboard.plugins import scan, throwaway
+from pegboard.plugins import reading, scan, throwaway
 from pegboard.plugins.index import PluginRecord, normalised
 from pegboard.plugins.manifest import FILE_NAME
+from pegboard.plugins.reading import Reading
 
 # --- does the manifest agree with the code ----------------------------------------------------------------------------
 
 
-def disagreements(record: PluginRecord) -> list[str]:
+def judged(record: PluginRecord) -> Reading:
     """What is wrong with a manifest, its files, and what it says of the code; the code is read and not run."""
-    found = [text for _, text, _ in record.problems]
+    problems = [text for _, text, _ in record.problems]
     if record.manifest is None or record.package_path is None:
-        return found or ["there is no manifest"]
-    return [*found, *_schema_files(record.manifest, Path(record.package_path)), *_hooks_in_code(record)]
+        return Reading(problems or ["there is no manifest"], list(record.warnings), [])
+    folder = Path(record.package_path)
+    found = reading.compare(record.manifest, folder)
+    problems += [*_schema_files(record.manifest, folder), *found.problems]
+    return Reading(problems, [*record.warnings, *found.warnings], found.unchecked)
 
 
 def _schema_files(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
@@ -42,53 +44,6 @@ def _schema_files(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
                 json.loads((folder / value).read_text("utf-8"))
             except (OSError, ValueError) as error:
                 yield f"{place}: `{value}` is no readable JSON: {error}"
-
-
-def _hooks_in_code(record: PluginRecord) -> Iterator[str]:
-    assert record.manifest is not None
-    entry = record.manifest.get("entry")
-    if entry is None or record.package_path is None:
-        return
-    marked = marked_hooks(Path(record.package_path), entry)
-    if marked is None:
-        return
-    listed = set(record.manifest.get("hooks", {}))
-    for name in sorted(listed - marked):
-        yield f"hooks.{name}: is listed, and `{entry}` has no `@hookimpl` function of this name"
-    for name in sorted(marked - listed):
-        known = "" if name in SPECS else ", and there is no such hook"
-        yield f"hooks.{name}: `{entry}` has an `@hookimpl` function of this name, and it is not listed{known}"
-
-
-def marked_hooks(package: Path, entry: str) -> set[str] | None:
-    """The functions with `@hookimpl` behind an entry, read from the source.
-
-    `None` where reading is not enough: no source, another module, or a class with bases.
-    """
-    module, _, attribute = entry.partition(":")
-    inside = module.split(".")[1:]
-    base = package.joinpath(*inside)
-    source = next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-    if source is None:
-        return None
-    try:
-        tree: ast.AST = ast.parse(source.read_text("utf-8"))
-    except (SyntaxError, ValueError):
-        return None
-    body = tree.body  # type: ignore[attr-defined]  # a module has one
-    if attribute:
-        classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == attribute]
-        if not classes or classes[0].bases:
-            return None
-        body = classes[0].body
-    functions = [node for node in body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    return {node.name for node in functions if any(map(_is_hookimpl, node.decorator_list))}
-
-
-def _is_hookimpl(node: ast.expr) -> bool:
-    target = node.func if isinstance(node, ast.Call) else node
-    name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", None)
-    return name == "hookimpl"
 
 
 # --- writing it from the code -----------------------------------------------------------------------------------------

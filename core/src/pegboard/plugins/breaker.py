@@ -10,8 +10,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+from pegboard.deadline import AbandonedError
 from pegboard.errors import HookTimeoutError
-from pegboard.plugins.deadline import AbandonedError
 
 if TYPE_CHECKING:
     from pegboard.interfaces import Clock

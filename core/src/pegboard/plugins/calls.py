@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
 
+from pegboard.deadline import AbandonedError
 from pegboard.errors import HookTypeError, PegboardError
 from pegboard.plugins.attribution import CallRecord, Outcome, Report
 from pegboard.plugins.breaker import is_timeout
-from pegboard.plugins.deadline import AbandonedError
 from pegboard.plugins.diff import changes
 from pegboard.plugins.implementation import Implementation
 from pegboard.types import Ask, Deny

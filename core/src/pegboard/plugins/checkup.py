@@ -42,7 +42,7 @@ def _of_plugin(decision: Decision, state: State) -> Iterator[HealthFinding]:
 
 
 def _grants(record: PluginRecord, name: str, state: State) -> Iterator[HealthFinding]:
-    grant = state.grant(record.id)
+    grant = state.grant(record.id, record.dist)
     asks = bool((record.manifest or {}).get("permissions"))
     if grant is not None and grant.get("permissions_hash") != record.permissions_hash:
         yield _warn(f"{name} asks for other permissions than it was granted", f"peg plugins grant {record.id}")

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from pegboard.deadline import finish
 from pegboard.plugins.around import Layers
 from pegboard.plugins.calls import Calls, Watch, refuse_awaitable
-from pegboard.plugins.deadline import finish
 from pegboard.plugins.implementation import Implementation, passed
 from pegboard.plugins.results import Collected, Verdicts
 from pegboard.plugins.streams import transformed

@@ -13,7 +13,7 @@ from typing import Any
 
 from stevedore.driver import DriverManager
 
-from pegboard.errors import DriverCollisionError, DriverLoadError, DriverMissingError
+from pegboard.errors import DriverCollisionError, DriverLoadError, DriverMissingError, describe
 from pegboard.plugins import index
 
 GROUP = "pegboard.drivers."
@@ -63,7 +63,7 @@ def load_driver(kind: str, name: str, entries: list[dict[str, Any]] | None = Non
         item = named[0]
         raise DriverLoadError(
             f"the {kind} driver `{name}` of {item['dist']} {item['version']} could not be loaded: "
-            f"{str(exc) or type(exc).__name__}",
+            f"{describe(exc)}",
             dist=item["dist"],
             version=item["version"],
         ) from exc
@@ -75,5 +75,5 @@ def _missing(kind: str, name: str, known: list[dict[str, Any]]) -> DriverMissing
     there = f"; did you mean `{near[0]}`?" if near else f"; there are {', '.join(names)}" if names else ""
     return DriverMissingError(
         f"no installed distribution provides the {kind} driver `{name}`{there}",
-        hint=f"peg config set drivers.{kind} {near[0]}" if near else f"peg plugins install pegboard-{name}",
+        hint=f"peg config set drivers.{kind} {near[0]}" if near else "peg plugins list --all",
     )

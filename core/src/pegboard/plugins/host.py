@@ -11,6 +11,7 @@ import difflib
 import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from pegboard.errors import (
     ConfigError,
     DriverMissingError,
     PegboardError,
+    PluginKindError,
+    PluginManifestError,
     PluginNotFoundError,
     PluginQuarantinedError,
     ToolNotFoundError,
@@ -118,6 +121,7 @@ class PluginHost:
 
         Raises:
             ConfigError: a hook that the configuration requires has no implementation.
+            PluginKindError: a plugin that the host program gave implements a hook wrongly.
         """
         try:
             await self._start()
@@ -400,7 +404,14 @@ class PluginHost:
         """What a ready plugin has before it is active: names of what it offers, and stubs for its hooks."""
         if peg.record.manifest is None:
             return
-        self.offers.announce(peg, self.tool)
+        try:
+            self.offers.announce(peg, self.tool)
+        except PluginManifestError as exc:
+            peg.error = exc
+            self.change(peg, select.REJECTED, "schema", exc.message, exc.hint or "")
+            _log.warning("%s", peg.told())
+            self._shut_guards(peg)
+            return
         # Also where it is activated at once: should that fail, its gates are there to be shut.
         if hooks := peg.stubbed_hooks():
             self.dispatcher.stub(peg.id, hooks, lambda: self._wake(peg), provides=select.provides(peg.record))
@@ -436,8 +447,12 @@ class PluginHost:
                 marked = True
             try:
                 await self._activator.activate(peg)
-            except PegboardError:
-                if self.strict:
+            except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
+                self._write_state(self.roster.state_file.interrupted)
+                raise
+            except PegboardError as exc:
+                # A hook that a given object misses is the host program's own mistake, and may be a gate left open.
+                if self.strict or (isinstance(exc, PluginKindError) and peg.record.source == "object"):
                     raise
         if marked:
             self._mark_start(None)
@@ -445,8 +460,15 @@ class PluginHost:
     def _mark_start(self, peg: Peg | None) -> None:
         """Note on the disk which plugin is being activated; `None` when all that could kill the start is over."""
         file = self.roster.state_file
+        if peg is None:
+            self._write_state(file.started)
+        else:
+            self._write_state(partial(file.starting, peg.id, quarantine_key(peg.record)))
+
+    @staticmethod
+    def _write_state(write: Callable[[], object]) -> None:
         try:
-            file.started() if peg is None else file.starting(peg.id, quarantine_key(peg.record))
+            write()
         except OSError as exc:
             _log.warning("the state of plugins could not be written: %s", exc)
 

@@ -246,6 +246,8 @@ def _read(path: str, search: Sequence[str]) -> dict[str, Any] | None:
     try:
         if not _ours(os.stat(os.path.dirname(path))):
             return None
+        if not os.path.isfile(path):  # a pipe would keep us waiting
+            return None
         with open(path, "rb") as file:
             stat = os.fstat(file.fileno())
             data = _parse(file.read()) if _ours(stat) else None

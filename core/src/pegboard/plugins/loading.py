@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from pegboard.errors import PluginTimeoutError
+from pegboard.errors import PluginLoadError, PluginTimeoutError
 from pegboard.interfaces import Clock
 from pegboard.plugins.index import PluginRecord
 from pegboard.plugins.peg import Peg
@@ -50,7 +50,7 @@ class Loader:
             PluginTimeoutError: it did not finish; its thread was abandoned.
             BaseException: whatever its code raised.
         """
-        return await self._watched(peg, self._in_thread(make, peg.record), ABANDON_AFTER_S, dependants)
+        return await self._watched(peg, self._in_thread(peg, make, peg.record), ABANDON_AFTER_S, dependants)
 
     async def call(self, peg: Peg, name: str, limit_s: float, dependants: list[str]) -> None:
         """Call `activate(ctx)` or `deactivate(ctx)`, where the plugin has it. Raises as `load` does."""
@@ -60,17 +60,26 @@ class Loader:
         if inspect.iscoroutinefunction(function):
             work = _caught(function(peg.context))
         else:
-            work = self._in_thread(function, peg.context)
+            work = self._in_thread(peg, function, peg.context)
         await self._watched(peg, work, limit_s, dependants)
+
+    async def undo(self, peg: Peg, function: Callable[[], object]) -> None:
+        """Call what a plugin gave to `ctx.undo`. Raises as `load` does."""
+        result = await self._watched(peg, self._in_thread(peg, function), DEACTIVATE_WITHIN_S, [])
+        if inspect.isawaitable(result):
+            await self._watched(peg, _caught(result), DEACTIVATE_WITHIN_S, [])
 
     def close(self) -> None:
         """Let idle threads end; a hanging one is left behind."""
         self._pool.close()
 
-    async def _in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+    async def _in_thread(self, peg: Peg, function: Callable[..., Any], *args: Any) -> Any:
         def attempt() -> Any:
             try:
                 return function(*args)
+            except (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit) as exc:
+                # No Ctrl-C and no cancellation ever reaches this thread: the plugin made it.
+                return Caught(_made_by(peg, exc))
             except BaseException as exc:
                 return Caught(exc)
 
@@ -133,10 +142,18 @@ def _is_there(module: str) -> bool:
 async def _caught(work: Awaitable[Any]) -> Any:
     try:
         return await work
-    except asyncio.CancelledError:
-        raise
+    except asyncio.CancelledError as exc:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        return Caught(exc)
     except BaseException as exc:
         return Caught(exc)
+
+
+def _made_by(peg: Peg, cause: BaseException) -> PluginLoadError:
+    error = PluginLoadError.from_cause(peg.id, peg.dist, peg.version, cause)
+    error.__cause__ = cause
+    return error
 
 
 def _slow(peg: Peg, dependants: list[str]) -> str:

@@ -10,13 +10,13 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pegboard import shape
 from pegboard.hookspecs import HOOK_API, SPECS
-from pegboard.lazy import LazyModule
+from pegboard.lazy import LazyModule, json_beside
 from pegboard.plugins.index import normalised
+from pegboard.signs import UNSAFE
 
 if TYPE_CHECKING:
     import hashlib
@@ -34,6 +34,8 @@ else:
 FILE_NAME = "pegboard.toml"
 MANIFEST_SCHEMA = 1
 MAX_SIZE_BYTES = 256 * 1024
+MAX_DEPTH = 64
+"""Of tables and lists inside one another; a JSON Schema that is written in place is the deepest thing."""
 
 EVERY_TURN = frozenset(
     {name for name, spec in SPECS.items() if spec.family == "context"} - {"context_compact", "context_offload"}
@@ -66,7 +68,7 @@ def parse(raw: bytes) -> dict[str, Any]:
     """The manifest as plain data.
 
     Raises:
-        ManifestFault: too large, not UTF-8, not TOML, or with values that are not JSON.
+        ManifestFault: too large or too deep, not UTF-8, not TOML, or with values that are not JSON or not for show.
     """
     if len(raw) > MAX_SIZE_BYTES:
         raise ManifestFault(f"is larger than {MAX_SIZE_BYTES // 1024} KiB")
@@ -74,12 +76,11 @@ def parse(raw: bytes) -> dict[str, Any]:
         data = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise ManifestFault(f"is not UTF-8: byte {exc.start}") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except ValueError as exc:  # not TOML, or a number with more digits than Python reads
         raise ManifestFault(f"is not TOML: {_decapitalised(str(exc))}") from exc
     except RecursionError as exc:
         raise ManifestFault("is nested too deeply") from exc
-    if not _is_json(data):
-        raise ManifestFault("holds a date or a time, which no key takes")
+    _check_values(data, MAX_DEPTH)
     return data
 
 
@@ -113,8 +114,7 @@ def judge(data: Mapping[str, Any], *, plugin: str, dist: str | None = None, pack
 @lru_cache(maxsize=1)
 def schema() -> dict[str, Any]:
     """The JSON Schema of the manifest."""
-    text = Path(__file__).with_name("manifest.schema.json").read_text("utf-8")
-    data: dict[str, Any] = json.loads(text)
+    data: dict[str, Any] = json_beside(__name__, "manifest.schema.json")
     return data
 
 
@@ -263,12 +263,26 @@ def _schema_problem(message: str) -> Problem:
     return "schema", message, "peg plugins validate"
 
 
-def _is_json(value: Any) -> bool:
+def _check_values(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise ManifestFault("is nested too deeply")
     if isinstance(value, dict):
-        return all(map(_is_json, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_json, value))
-    return isinstance(value, (str, int, float, bool))
+        for name, item in value.items():
+            _check_values(name, depth)
+            _check_values(item, depth - 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item, depth - 1)
+    elif fault := _fault_of(value):
+        raise ManifestFault(fault)
+
+
+def _fault_of(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "holds a control character, which could fool a terminal" if UNSAFE.search(value) else None
+    if isinstance(value, int):
+        return "holds a number beyond 64 bits, which no key takes" if value.bit_length() > 64 else None
+    return None if isinstance(value, float) else "holds a date or a time, which no key takes"
 
 
 def _decapitalised(text: str) -> str:

@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from pegboard.plugins.peg import Peg
 
 AUTO = "auto"
+_DEMO = "scripted:demo"
+"""For hints only: a model that needs neither key nor network."""
+_SCRIPTED = "with scripted models"
 _KNOWN = {
-    "pegboard-anthropic": ("claude-*", "anthropic:*"),
-    "pegboard-openai": ("gpt-*", "o[0-9]*", "openai:*"),
-    "pegboard-gemini": ("gemini-*", "gemini:*"),
-    "pegboard-local": ("ollama:*", "llamacpp:*", "vllm:*", "lmstudio:*", "local:*"),
-    "pegboard-replay": ("scripted:*", "replay:*"),
+    "for Anthropic": ("claude-*", "anthropic:*"),
+    "for OpenAI": ("gpt-*", "o[0-9]*", "openai:*"),
+    "for Gemini": ("gemini-*", "gemini:*"),
+    "for models on this machine": ("ollama:*", "llamacpp:*", "vllm:*", "lmstudio:*", "local:*"),
+    _SCRIPTED: ("scripted:*", "replay:*"),
 }
-"""For hints only: what to install when nothing that is there knows a name."""
+"""For messages only: which kind of plugin is missing. A distribution that is not ours is never named for installation:
+whoever registers the name first would be installed."""
 
 
 class Asker(Protocol):
@@ -103,15 +107,15 @@ class Models:
         """Ask again for what a plugin made."""
         self._made = {name: made for name, made in self._made.items() if made[0] is not peg}
 
-    async def close(self) -> list[Exception]:
+    async def close(self) -> list[BaseException]:
         """Close every model that was made; what each raised."""
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         for _, model in self._made.values():
             close: Callable[[], Awaitable[None]] | None = getattr(model, "aclose", None)
             try:
                 if close is not None:
                     await close()
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:
                 errors.append(exc)
         self._made.clear()
         return errors
@@ -139,14 +143,14 @@ class Models:
             return told
         cause = f"; plugin `{pegs[0].id}` failed: {faults[0]}" if faults and pegs else ""
         if name == AUTO:
-            return ModelNoneError(f"no model is configured, and no installed plugin offers one{cause}")
+            return _no_default(pegs, cause)
         off = next((peg for peg in self._host.records() if peg not in pegs and _announces(peg, name)), None)
         if off is not None:
             return off.refusal()
         near = difflib.get_close_matches(name, self._known_names(), n=3)
         text = f"; near: {', '.join(f'`{found}`' for found in near)}" if near else ""
         return ModelNotFoundError(
-            f"no installed plugin knows the model `{name}`{text}{cause}", hint=_install(name, pegs)
+            f"no installed plugin knows the model `{name}`{text or _missing(name, pegs)}{cause}", hint=_hint(name, pegs)
         )
 
     def _known_names(self) -> list[str]:
@@ -154,6 +158,20 @@ class Models:
         for peg in self._host.model_plugins():
             names += [f"{provider}:" for provider in _providers(peg)] + _patterns(peg)
         return names
+
+
+def _no_default(pegs: Sequence[Peg], cause: str) -> ModelNoneError:
+    """None for `auto`; what could be named instead, where there is anything."""
+    offered = [pattern for peg in pegs for pattern in _patterns(peg) or [f"{name}:*" for name in _providers(peg)]]
+    if not offered:
+        return ModelNoneError(f"no model is configured, and no installed plugin offers one{cause}")
+    names = ", ".join(f"`{pattern}`" for pattern in offered)
+    provider = next(name for peg in pegs for name in _providers(peg))
+    example = _DEMO if _fits(_DEMO, offered) else f"{provider}:MODEL"
+    return ModelNoneError(
+        f"no model is configured, and no installed plugin has one for `auto`; there are {names}{cause}",
+        hint=f"peg config set model {example}",
+    )
 
 
 def _providers(peg: Peg) -> list[str]:
@@ -169,12 +187,18 @@ def _announces(peg: Peg, name: str) -> bool:
     return bool(colon and provider in _providers(peg)) or _fits(name, _patterns(peg))
 
 
-def _install(name: str, asked: Sequence[Peg]) -> str | None:
-    if asked:
-        return None
-    matching = (dist for dist, patterns in _KNOWN.items() if _fits(name, patterns))
-    found = next(matching, None)
-    return f"peg plugins install {found}" if found else None
+def _kind(name: str) -> str | None:
+    return next((kind for kind, patterns in _KNOWN.items() if _fits(name, patterns)), None)
+
+
+def _missing(name: str, asked: Sequence[Peg]) -> str:
+    kind = None if asked else _kind(name)
+    return f"; a model plugin {kind} is missing" if kind else ""
+
+
+def _hint(name: str, asked: Sequence[Peg]) -> str:
+    scripted = not asked and _kind(name) == _SCRIPTED
+    return "peg plugins install pegboard-replay" if scripted else "peg plugins list --all"
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from pegboard.errors import PluginCollisionError, PluginContributionsError, PluginManifestError
+from pegboard.errors import (
+    PluginCollisionError,
+    PluginContributionsError,
+    PluginManifestError,
+    describe,
+)
 from pegboard.plugins.manifest import contributed
-from pegboard.tools import check_arguments
+from pegboard.plugins.reserved import TOOLS
+from pegboard.regular import read_regular
+from pegboard.tools import FunctionTool, check_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -23,6 +31,8 @@ if TYPE_CHECKING:
 Kind = Literal["tools", "modules", "agents"]
 KINDS: tuple[Kind, ...] = ("tools", "modules", "agents")
 DEFAULT_TOOL_TIMEOUT_S = 120.0
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MAX_SCHEMA_BYTES = 1024 * 1024
 
 
 class Offers:
@@ -35,23 +45,32 @@ class Offers:
         self._tools: dict[str, Tool] | None = None
 
     def announce(self, peg: Peg, activate: Callable[[str], Awaitable[Tool]]) -> None:
-        """Take over what a ready plugin's manifest lists; `activate(name)` is to give the real tool."""
+        """Take over what a ready plugin's manifest lists; `activate(name)` is to give the real tool.
+
+        Raises:
+            PluginManifestError: a tool's schema cannot be used; in a run it would be everybody's fault.
+        """
+        proxies = [ToolProxy(peg, item, activate) for item in contributed(peg.record.manifest, "tools")]
+        for proxy in proxies:
+            proxy.read_schemas()
+        self._proxies.update({proxy.name: proxy for proxy in proxies})
         for kind in KINDS:
             for item in contributed(peg.record.manifest, kind):
                 self._announced[kind][item["name"]] = peg
-                if kind == "tools":
-                    self._proxies[item["name"]] = ToolProxy(peg, item, activate)
         self._tools = None
 
     def add(self, peg: Peg, kind: Kind, values: Sequence[Any]) -> None:
         """Take over what an active plugin gave, in place of what it gave before.
 
         Raises:
-            PluginContributionsError: other names than the manifest lists, or one name twice.
-            PluginCollisionError: another plugin has a name already, or has announced it.
+            PluginContributionsError: other names than the manifest lists, one name twice, what cannot even tell what
+                it is, or tools that say something else of themselves than the manifest does.
+            PluginCollisionError: another plugin or core has a name already, or a plugin has announced it.
         """
-        names = [value.name for value in values]
+        names = [_name(peg, kind, value) for value in values]
         _compare(peg, kind, names)
+        if kind == "tools":
+            _compare_tools(peg, values)
         for name in names:
             other = self.owner(kind, name)
             if other is not None and other is not peg:
@@ -136,13 +155,23 @@ class ToolProxy:
         """JSON Schema of the result, where the manifest gives one."""
         return self._schema("output_schema")
 
+    def read_schemas(self) -> None:
+        """Read both now. Raises `PluginManifestError` when one cannot be used."""
+        self._schema("input_schema"), self._schema("output_schema")
+
     def resources(self, args: Mapping[str, Any]) -> frozenset[str] | None:
         """As for a tool that declares none: what may change something excludes every other call."""
         return None if self.effect == "unsafe" else frozenset()
 
     async def execute(self, args: Mapping[str, Any], ctx: ToolContext) -> ToolResult:
-        """Activate the plugin, and call the real tool with arguments that it has checked itself."""
+        """Activate the plugin, and call the real tool with arguments that it has checked itself.
+
+        Raises:
+            PluginContributionsError: the real tool has another effect than the one by which this call was judged.
+        """
         tool = await self._activate(self.name)
+        if self.effect not in (tool.effect, "unsafe"):
+            raise _differs(self._peg, "tools", _effect_text(self.name, tool.effect, self.effect))
         call = msgspec.structs.replace(ctx.call, arguments=dict(args))
         return await tool.execute(check_arguments(tool, call), ctx)
 
@@ -163,12 +192,12 @@ def read_schema(peg: Peg, source: Any) -> JsonObject | None:
     """
     if not isinstance(source, str):
         return source if source else None
-    root = Path(peg.record.package_path or ".").resolve()
-    file = (root / source).resolve()
     try:
+        root = Path(peg.record.package_path or ".").resolve()
+        file = (root / source).resolve()
         if not file.is_relative_to(root):
             raise ValueError("it lies outside the package")
-        data = json.loads(file.read_bytes())
+        data = json.loads(read_regular(file, _MAX_SCHEMA_BYTES))
         if not isinstance(data, dict):
             raise TypeError("it is no table")
     except (OSError, ValueError, TypeError, RecursionError) as exc:
@@ -182,6 +211,33 @@ def read_schema(peg: Peg, source: Any) -> JsonObject | None:
     return data
 
 
+def _name(peg: Peg, kind: Kind, value: Any) -> str:
+    """The name of what a plugin gave; of a tool also whether it can be offered to a model at all."""
+    try:
+        name, shown = value.name, value.name if isinstance(value.name, str) else type(value.name).__name__
+        if kind == "tools" and not isinstance(value, FunctionTool):  # that one has its schema from its annotations
+            json.dumps([value.description, value.input_schema, value.output_schema])
+    except Exception as exc:
+        raise _unusable(peg, kind, f"`{type(value).__name__}` cannot be used: {describe(exc)}") from exc
+    if not isinstance(name, str) or (kind == "tools" and not _TOOL_NAME.fullmatch(name)):
+        raise _unusable(peg, kind, f"{shown[:80]!r} is no name; it must fit `{_TOOL_NAME.pattern}`")
+    if kind == "tools" and name in TOOLS:
+        raise PluginCollisionError(
+            f"the tool `{name}` of plugin `{peg.id}` ({peg.owner}) has the name of one of pegboard's own",
+            hint=f"peg plugins disable {peg.id}",
+            plugin=peg.id,
+            dist=peg.dist,
+            version=peg.version,
+        )
+    return name
+
+
+def _unusable(peg: Peg, kind: Kind, text: str) -> PluginContributionsError:
+    return PluginContributionsError(
+        f"plugin `{peg.id}` ({peg.owner}): of its {kind}, {text}", plugin=peg.id, dist=peg.dist, version=peg.version
+    )
+
+
 def _compare(peg: Peg, kind: Kind, names: Iterable[str]) -> None:
     given = list(names)
     listed = {item["name"] for item in contributed(peg.record.manifest, kind)}
@@ -192,8 +248,28 @@ def _compare(peg: Peg, kind: Kind, names: Iterable[str]) -> None:
         return
     parts = [("gives twice", twice), ("does not give", missing), ("gives, unlisted,", extra)]
     text = "; ".join(f"{verb} {', '.join(f'`{name}`' for name in found)}" for verb, found in parts if found)
-    raise PluginContributionsError(
-        f"plugin `{peg.id}` ({peg.owner}): its {kind} differ from its manifest: it {text}",
+    raise _differs(peg, kind, f"it {text}")
+
+
+def _compare_tools(peg: Peg, tools: Iterable[Any]) -> None:
+    """A call is judged by the manifest before the code is there, so both must say the same."""
+    listed = {item["name"]: item for item in contributed(peg.record.manifest, "tools")}
+    for tool in tools:
+        item = listed.get(tool.name, {})
+        if item.get("effect", tool.effect) != tool.effect:
+            raise _differs(peg, "tools", _effect_text(tool.name, tool.effect, item["effect"]))
+        if item.get("tier", tool.tier) != tool.tier:
+            text = f"`{tool.name}` has the tier `{tool.tier}` in code and `{item['tier']}` in the manifest"
+            raise _differs(peg, "tools", text)
+
+
+def _effect_text(tool: str, coded: str, listed: str) -> str:
+    return f"`{tool}` has the effect `{coded}` in code and `{listed}` in the manifest"
+
+
+def _differs(peg: Peg, kind: Kind, text: str) -> PluginContributionsError:
+    return PluginContributionsError(
+        f"plugin `{peg.id}` ({peg.owner}): its {kind} differ from its manifest: {text}",
         plugin=peg.id,
         dist=peg.dist,
         version=peg.version,

@@ -119,8 +119,7 @@ def permissions_of(record: PluginRecord, state: State, settings: Mapping[str, An
     declared = (record.manifest or {}).get("permissions", {})
     granted: Mapping[str, Sequence[str]] = declared
     if record.source == "entry_point":
-        grant = state.grant(record.id) or {}
-        granted = grant.get("permissions", {}) if grant.get("dist") == record.dist else {}
+        granted = (state.grant(record.id, record.dist) or {}).get("permissions", {})
     free = record.source == "object" and record.manifest is None
     return Permissions(record.id, declared, granted, settings.get("permissions", {}), record.dist, unlimited=free)
 

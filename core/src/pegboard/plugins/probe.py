@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pegboard import config
+from pegboard.errors import describe
 from pegboard.plugins import index
 from pegboard.plugins.host import PluginHost
 from pegboard.plugins.select import provides
@@ -29,7 +30,7 @@ async def probe(plugin: str) -> dict[str, Any]:
         await host.start()
         await host.activate(plugin, force=True)
     except Exception as error:
-        return {"ok": False, "reason": str(error)}
+        return {"ok": False, "reason": describe(error)}
     return {"ok": True, "reason": "", "state": host.state(plugin)}
 
 

@@ -19,6 +19,7 @@ from pegboard.plugins.order import HIGHEST_BAND, LOWEST_BAND, OPERATOR_BANDS
 _PLUGGY_BAND = 50
 """What pluggy's own `tryfirst` and `trylast` mean in bands, without and with a minus."""
 
+_UNMARKED_HINT = "add `@hookimpl` from `pegboard`"
 Inspect = Callable[[Spec, Callable[..., Any], ImplOptions], Implementation]
 
 
@@ -55,14 +56,17 @@ class Registry(pluggy.PluginManager):
         def inspect(spec: Spec, function: Callable[..., Any], chosen: ImplOptions) -> Implementation:
             return inspected(spec, plugin, function, chosen, self._pool, dist=dist, version=version, context=context)
 
-        self._joining = joining = _Joining(plugin, options, operator, inspect)
+        in_code = dist is None and options is None
+        self._joining = joining = _Joining(plugin, options, operator, inspect, in_code=in_code)
         try:
             self.register(obj, plugin)
             self.check_pending()
             joining.check_complete()
-        except BaseException:
+        except BaseException as error:
             if self.has_plugin(plugin):
                 self.unregister(name=plugin)
+            if isinstance(error, PluginKindError) and joining.in_code:
+                error.hint = error.hint if error.hint == _UNMARKED_HINT else "peg help plugin.kind"
             raise
         finally:
             self._joining = None
@@ -76,6 +80,8 @@ class Registry(pluggy.PluginManager):
         marks = super().parse_hookimpl_opts(plugin, name)
         if marks is not None:
             joining.add(name, getattr(plugin, name), marks)
+        elif joining.in_code and name in SPECS:
+            joining.check_unmarked(name, getattr(plugin, name))
         return marks
 
 
@@ -83,8 +89,16 @@ class _Joining:
     """One plugin while it is being registered."""
 
     def __init__(
-        self, plugin: str, options: Mapping[str, ImplOptions] | None, operator: bool, inspect: Inspect
+        self,
+        plugin: str,
+        options: Mapping[str, ImplOptions] | None,
+        operator: bool,
+        inspect: Inspect,
+        *,
+        in_code: bool,
     ) -> None:
+        self.in_code = in_code
+        """Whether the host program gave it: there is no manifest and no distribution that `peg` could look into."""
         self._plugin = plugin
         self._options = options
         self._operator = operator
@@ -105,6 +119,13 @@ class _Joining:
         options = self._options[name] if self._options is not None else options_of(function) or _from_marks(marks)
         self._check_band(hook, options.band)
         self.found[hook] = self._inspect(SPECS[hook], function, options)
+
+    def check_unmarked(self, name: str, function: object) -> None:
+        """A method with the name of a hook is meant as one; a gate that is not called would stand open unseen."""
+        if callable(function):
+            error = self._refused(f"has a method `{name}`, the name of a hook, without `@hookimpl`")
+            error.hint = _UNMARKED_HINT
+            raise error
 
     def check_complete(self) -> None:
         """Every hook that the manifest lists must have an implementation, or a gate could be missing unseen."""

@@ -9,7 +9,6 @@ import hashlib
 import importlib
 import importlib.machinery
 import importlib.metadata
-import json
 import os
 import sys
 import zipfile
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pegboard.lazy import json_beside
 from pegboard.plugins import manifest
 from pegboard.plugins.index import PluginRecord, foreign_finders, normalised, same_name
 
@@ -313,10 +313,10 @@ def _fits(version: str | None, wanted: str) -> bool:
 
 def _blocked(dist: Dist) -> Iterator[Problem]:
     """Entries of the block list that ships with core."""
-    text = Path(__file__).with_name("blocklist.json").read_text("utf-8")
-    for entry in json.loads(text)["blocked"]:
+    for entry in json_beside(__name__, "blocklist.json")["blocked"]:
         if same_name(entry["dist"], dist.name) and manifest.in_range(dist.version, entry.get("versions", "")):
-            yield "blocked", f"{dist.name} {dist.version} is on the block list: {entry['reason']}", f"peg plugins update {dist.name}"
+            reason = f"{dist.name} {dist.version} is on the block list: {entry['reason']}"
+            yield "blocked", reason, f"peg plugins update {dist.name}"
 
 
 def _file_hash(record: str) -> str | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from pegboard.plugins.index import normalised, same_name
+from pegboard.plugins import reserved as core_names
+from pegboard.plugins.index import same_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def select(
     environ: Mapping[str, str] | None = None,
     disabled: Mapping[str, str] | None = None,
     overrides: Mapping[str, str] | None = None,
-    reserved: Iterable[str] = (),
+    reserved: Iterable[str] | None = None,
     safe_mode: bool = False,
 ) -> Selection:
     """Decide on every plugin.
@@ -109,7 +110,7 @@ def select(
         environ: where the `PEGBOARD_…` switches are read; the process's own by default, at the time of the call.
         disabled: plugin to scope, from configuration and project.
         overrides: claim to distribution, from the user's configuration: `plugin:git`, `tool:git.status`.
-        reserved: claims that core itself holds, for example `command:run`.
+        reserved: claims that core itself holds, for example `command:run`; by default its commands.
         safe_mode: switch every installed plugin off.
     """
     switches = _Switches(os.environ if environ is None else environ, disabled or {}, state, safe_mode)
@@ -118,7 +119,8 @@ def select(
     chosen = {id(record): record for record in records}
     overrides = overrides or {}
     _resolve_ids(records, decided, state, overrides)
-    _resolve_claims(_candidates(chosen, decided), decided, state, overrides, set(reserved))
+    held = set(core_names.claims() if reserved is None else reserved)
+    _resolve_claims(_candidates(chosen, decided), decided, state, overrides, held)
     _reject_cycles(_candidates(chosen, decided), decided)
     _resolve_requirements(chosen, decided)
     decisions = [decided[key] or Decision(chosen[key], READY) for key in chosen]
@@ -153,7 +155,10 @@ class _Switches:
 
     def __init__(self, environ: Mapping[str, str], disabled: Mapping[str, str], state: State, safe_mode: bool) -> None:
         self.safe_mode = safe_mode
-        self.none = environ.get("PEGBOARD_NO_PLUGINS", "") not in ("", "0")
+        value = environ.get("PEGBOARD_NO_PLUGINS", "")
+        self.none = value not in ("", "0")
+        self.by_option = value == "--no-plugins"
+        """The option of the command line sets the variable for this call and its children."""
         self.only = _names(environ["PEGBOARD_PLUGINS"]) if "PEGBOARD_PLUGINS" in environ else None
         self.off = _names(environ.get("PEGBOARD_DISABLE_PLUGINS", ""))
         self.disabled = disabled
@@ -163,6 +168,8 @@ class _Switches:
         """Scope, message and hint, where a plugin is switched off."""
         if record.source == "object":
             return None
+        if self.by_option:
+            return "environment", "switched off by `--no-plugins`", "leave out `--no-plugins`"
         if self.none:
             return "environment", "switched off by `PEGBOARD_NO_PLUGINS`", "unset PEGBOARD_NO_PLUGINS"
         if self.only is not None and record.source == "entry_point" and not _named(record, self.only):
@@ -359,8 +366,8 @@ def _missing(
 ) -> tuple[str, str] | None:
     if (record.manifest or {}).get("runtime") == "subprocess" and "process" not in capabilities:
         return (
-            "it runs in a process of its own, and nothing provides `cap:process`",
-            "peg plugins install pegboard-process",
+            "it runs in a process of its own, and no installed plugin provides `cap:process`",
+            "peg plugins list --all",
         )
     for kind, name, wanted, inside in record.requires:
         if kind == "cap":
@@ -385,4 +392,4 @@ def _absent(
     if found:
         state = f"{found[0].state}({found[0].reason})" if found[0].reason else found[0].state
         return f"it requires `{name}{wanted}`, which is {state}", found[0].hint or f"peg plugins enable {name}"
-    return f"it requires `{name}{wanted}`, which is not installed", f"peg plugins install pegboard-{normalised(name)}"
+    return f"it requires `{name}{wanted}`, which is not installed", "peg plugins list --all"

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -105,17 +105,10 @@ class PluginContext:
         """Call `fn` when the plugin is deactivated; newest first."""
         self._undo.append(fn)
 
-    async def run_undo(self) -> list[Exception]:
-        """Call what `undo` was given; what each raised."""
-        errors = []
+    def undone(self) -> Iterator[Callable[[], object]]:
+        """What `undo` was given, newest first; each is given away once."""
         while self._undo:
-            try:
-                result = self._undo.pop()()
-                if isinstance(result, Awaitable):
-                    await result
-            except Exception as exc:
-                errors.append(exc)
-        return errors
+            yield self._undo.pop()
 
     def __repr__(self) -> str:
         return f"<context of plugin {self.plugin}>"

@@ -11,6 +11,7 @@ import sys
 import time
 
 from pegboard import folders
+from pegboard.regular import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 SAFE_MODE_AFTER = 2
 """So many starts in a row that died during activation switch every plugin off for the next one."""
 PROJECT_FILE = os.path.join(".pegboard", "plugins.json")
+_MAX_SIZE_BYTES = 16 * 1024 * 1024
 _LOCK_TIMEOUT_S = 5.0
 _LOCK_STALE_S = 30.0
 _TABLES = ("disabled", "grants", "quarantine", "plugins", "starts")
@@ -50,12 +52,16 @@ class State:
     def holds(self, plugin: str, claim: str) -> bool:
         """Whether a plugin had this contribution when the plugins were last accepted."""
         entry = self.data["plugins"].get(plugin)
-        return isinstance(entry, dict) and claim in (entry.get("claims") or ())
+        return isinstance(entry, dict) and claim in _list(entry.get("claims"))
 
-    def grant(self, plugin: str) -> dict[str, Any] | None:
-        """What was granted, and to which distribution."""
+    def grant(self, plugin: str, dist: str | None = None) -> dict[str, Any] | None:
+        """What was granted, and to which distribution; with `dist` only what that one was granted."""
         entry = self.data["grants"].get(plugin)
-        return entry if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or dist not in (None, entry.get("dist")):
+            return None
+        permissions = entry.get("permissions")
+        kept = permissions if isinstance(permissions, dict) else {}
+        return {**entry, "permissions": {kind: _list(values) for kind, values in kept.items()}}
 
     def quarantine(self, record: PluginRecord) -> dict[str, Any] | None:
         """Why this very version of a plugin is in quarantine; an upgrade has another key."""
@@ -176,6 +182,10 @@ class StateFile:
         active = {"pid": os.getpid(), "plugin": plugin, "key": key}
         self.update(lambda tables: tables["starts"].__setitem__("active", active))
 
+    def interrupted(self) -> None:
+        """A start was given up, by a person or by the program: that says nothing about the plugin at hand."""
+        self.update(lambda tables: tables["starts"].pop("active", None))
+
     def started(self) -> None:
         """After the activations of a start: it lived."""
         self.update(lambda tables: tables["starts"].clear())
@@ -223,14 +233,20 @@ def _count_death(starts: dict[str, Any]) -> None:
     """Take the mark of a start that ended in the middle of an activation for what it is."""
     active = starts.get("active")
     if isinstance(active, dict) and not _alive(active.get("pid")):
-        died = starts.get("died")
-        starts["died"] = [*(died if isinstance(died, list) else []), active.get("plugin")]
+        died = _list(starts.get("died"))
+        same = died[-1:] == [active.get("plugin")]  # only what dies again and again has one culprit
+        starts["died"] = [*(died if same else []), active.get("plugin")]
         starts["key"] = active.get("key")
         del starts["active"]
 
 
 def _dist(entry: Any) -> str | None:
-    return entry.get("dist") if isinstance(entry, dict) else None
+    dist = entry.get("dist") if isinstance(entry, dict) else None
+    return dist if isinstance(dist, str) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _alive(pid: Any) -> bool:
@@ -240,7 +256,7 @@ def _alive(pid: Any) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
@@ -254,8 +270,7 @@ def _read(path: str | None) -> State:
     if path is None:
         return State({})
     try:
-        with open(path, "rb") as file:
-            raw = file.read()
+        raw = read_regular(path, _MAX_SIZE_BYTES)
     except OSError as exc:
         missing = isinstance(exc, (FileNotFoundError, NotADirectoryError))
         return State({}, None if missing else f"`{path}` cannot be read: {exc.strerror}")

@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from time import perf_counter
 from typing import Any
 
-from pegboard.plugins import deadline
+from pegboard import deadline
+from pegboard.deadline import Pause, finish
 from pegboard.plugins.calls import Calls
-from pegboard.plugins.deadline import Pause, finish
 from pegboard.plugins.implementation import Implementation, starter
 
 _HELD_ITEMS = 64

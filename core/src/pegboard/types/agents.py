@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pegboard.interfaces import Module, RunContext, Tool
     from pegboard.model import ModelBase
     from pegboard.types.runs import RunState
+else:
+    ModelBase = Any  # `help()` and `inspect.signature` evaluate the annotations of a struct
 
 Effect = Literal["pure", "idempotent", "keyed", "unsafe"]
 Tier = Literal["core", "toolchain", "toolbelt"]
@@ -131,7 +133,8 @@ class Agent:
         if base is None:
             self.config = AgentConfig(name=name, tools=tuple(tools), modules=tuple(modules), **config)  # type: ignore[arg-type]  # narrowed by `base`
         elif tools or modules or config:
-            self.config = msgspec.structs.replace(base, tools=(*base.tools, *tools), **config)
+            both = {"tools": (*base.tools, *tools), "modules": (*base.modules, *modules)}
+            self.config = msgspec.structs.replace(base, **both, **config)
         else:
             self.config = base
 

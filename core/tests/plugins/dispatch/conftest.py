@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pegboard import deadline
 from pegboard.hookspecs import hookimpl, options_of
-from pegboard.plugins import deadline
 from pegboard.plugins.dispatch import CallRecord, Dispatcher
 
 

@@ -96,7 +96,7 @@ async def test_one_that_cannot_even_be_closed(bench: Bench, forever: Any, short_
 STUBBORN = """
 import asyncio
 from pegboard.hookspecs import hookimpl
-from pegboard.plugins import deadline
+from pegboard import deadline
 from pegboard.plugins.dispatch import Dispatcher
 
 class Silent:

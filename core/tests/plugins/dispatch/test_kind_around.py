@@ -305,3 +305,49 @@ async def test_a_layer_that_leaves_its_task_behind(bench: Bench) -> None:
 
     assert (await bench.hooks.planning_phase("ctx", STATE, slow)).task == "t!"
     await asyncio.gather(*tasks)
+
+
+async def test_call_next_ends_with_its_layer(bench: Bench) -> None:
+    """What a layer that returned still does with `call_next` would happen behind the run's back: it is cut short."""
+    done: list[str] = []
+    tasks: list[Any] = []
+
+    async def slow(ctx: Any, state: RunState) -> RunState:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            done.append("cleaned up")
+        return state
+
+    async def planning_phase(state: RunState, call_next: Next) -> RunState:
+        tasks.append(asyncio.create_task(call_next(state)))  # type: ignore[arg-type]  # it is a coroutine
+        await asyncio.sleep(0)
+        return evolve(state, task="mine")
+
+    bench.add("a", planning_phase=planning_phase)
+
+    assert (await bench.hooks.planning_phase("ctx", STATE, slow)).task == "mine"
+    assert done == ["cleaned up"]
+    assert bench.report.codes == [("a", "hook.failed")]
+
+
+async def test_a_late_call_next_is_refused(bench: Bench) -> None:
+    """A layer that keeps `call_next` and calls it after it answered is charged, and the body does not run."""
+    kept: list[Next] = []
+    ran: list[str] = []
+
+    async def told(ctx: Any, state: RunState) -> RunState:
+        ran.append("body")
+        return state
+
+    async def planning_phase(state: RunState, call_next: Next) -> RunState:
+        kept.append(call_next)
+        return state
+
+    bench.add("a", planning_phase=planning_phase)
+    await bench.hooks.planning_phase("ctx", STATE, told)
+
+    with pytest.raises(HookError, match="after it had come to its end"):
+        await kept[0](STATE)
+    assert ran == []
+    assert bench.report.codes == [("a", "hook.failed")]

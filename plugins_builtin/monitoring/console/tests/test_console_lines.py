@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pegboard.events import EVENT_KINDS, Event
-from pegboard.types import Degradation, Usage
+from pegboard.types import Usage
 from pegboard_console.lines import Verbosity, line_for, summary
 
 
@@ -37,6 +37,11 @@ def test_no_kind_needs_any_key(kind: str) -> None:
         ("step.done", {"op": "model.request", "usage": {"input_tokens": None}}, "model done, tokens unknown"),
         ("step.done", {"op": "tool.call:add", "status": "ok"}, "tool add done"),
         ("step.done", {"op": "tool.call:add", "status": "denied"}, "tool add denied"),
+        (
+            "step.done",
+            {"op": "tool.call:add", "status": "error", "code": "tool.failed", "message": "no disk", "duration_ms": 2},
+            "tool add error: no disk (tool.failed), 2 ms",
+        ),
         ("step.done", {"op": "agent.call:helper"}, "agent helper done"),
         ("step.done", {"op": "context.build"}, "context.build done"),
         (
@@ -70,28 +75,27 @@ def test_what_is_said(kind: str, data: dict[str, Any], said: str) -> None:
 
 
 def test_degradations_name_plugin_and_code() -> None:
-    """The same words for the event and for the summary."""
+    """Whatever they say of themselves."""
     said = "degraded: plugin `git` 2 calls skipped: too slow (hook.timeout)"
     part: dict[str, Any] = {"what": "2 calls skipped", "why": "too slow", "plugin": "git", "code": "hook.timeout"}
 
     assert words("run.degraded", **part) == said
-    assert summary(event("run.finished", degraded=[Degradation(**part)]))[1].words == said
 
 
 def test_the_summary_has_tokens_cost_and_duration() -> None:
     """One line with everything that was used."""
     usage = Usage(12_400, 1_100, cache_read_tokens=9_800)
 
-    lines = summary(event("run.finished", end_reason="completed", usage=usage, cost_usd=0.0314, duration_ms=125_000))
+    line = summary(event("run.finished", end_reason="completed", usage=usage, cost_usd=0.0314, duration_ms=125_000))
 
-    assert lines[0] == ("finished: completed, 2 min 05 s, 12.4k in (9.8k cached), 1.1k out, $0.0314", "good")
+    assert line == ("finished: completed, 2 min 05 s, 12.4k in (9.8k cached), 1.1k out, $0.0314", "good")
 
 
 def test_an_unknown_cost_is_never_zero() -> None:
     """Without a price the models are named."""
-    lines = summary(event("run.finished", end_reason="failed", cost_usd=None, unpriced_models=["p:m"]))
+    line = summary(event("run.finished", end_reason="failed", cost_usd=None, unpriced_models=["p:m"]))
 
-    assert lines[0] == ("finished: failed, cost unknown (p:m)", "bad")
+    assert line == ("finished: failed, cost unknown (p:m)", "bad")
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,15 @@ def test_finished_runs_are_forgotten(capsys: pytest.CaptureFixture[str]) -> None
     assert console._depths == {}
 
 
-def test_a_summary_lists_what_was_degraded(capsys: pytest.CaptureFixture[str]) -> None:
-    """Once when it happens and again at the end."""
+def test_a_degradation_is_said_once_and_counted_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """When it happens; the summary only has the number."""
     console = active(verbosity="quiet")
+    console.on_event(event("run.degraded", what="cut", why="too long"))
     console.on_event(event("run.finished", end_reason="completed", degraded=[{"what": "cut", "why": "too long"}]))
 
-    assert capsys.readouterr().err == ("run r1 finished: completed, cost unknown\nrun r1 degraded: cut: too long\n")
+    assert capsys.readouterr().err == (
+        "run r1 degraded: cut: too long\nrun r1 finished: completed, cost unknown, 1 degraded\n"
+    )
 
 
 @pytest.mark.parametrize(("end_reason", "lines"), [("completed", 0), ("failed", 1)])

@@ -33,7 +33,7 @@ class ReplayMissError(ModelFault):
 
     code = "replay.miss"
     exit_code = ExitCode.TASK_FAILED
-    default_hint = None  # type: ignore[assignment]  # the provider is not to be doctored here
+    default_hint = None
 
 
 class RecordingModel(ModelBase):

@@ -33,7 +33,7 @@ class ScriptExhaustedError(ModelFault):
     """
 
     code = "replay.exhausted"
-    default_hint = None  # type: ignore[assignment]  # the provider is not to be doctored here
+    default_hint = None
 
 
 class ScriptedModel(ModelBase):

@@ -241,9 +241,10 @@ def _structured(value: Json, split: int | None, request: ModelRequest | None) ->
 
 def _as_arguments(value: Json, schema: Mapping[str, Any]) -> dict[str, Json]:
     """Tools take objects: what is none is put into the only property of the tool."""
-    if isinstance(value, dict):
-        return value
     name = next(iter(schema.get("properties", {})), "value")
+    is_wrapped = list(schema.get("properties", {})) == ["value"]  # so does core with a schema that is a reference
+    if isinstance(value, dict) and (not is_wrapped or "value" in value):
+        return value
     return {name: value}
 
 

@@ -32,14 +32,20 @@ def line_for(event: Event, verbosity: Verbosity) -> Line | None:
     return say(event) if _RANK[least] <= _RANK[verbosity] else None
 
 
-def summary(event: Event) -> list[Line]:
-    """The end of a run in one line, and one more for each thing that was degraded."""
+def unsaid(verbosity: Verbosity) -> frozenset[str]:
+    """The kinds of which nothing is said, and that need not be seen either: where a run begins and ends they do."""
+    silent = {kind for kind, (least, _) in _KINDS.items() if _RANK[least] > _RANK[verbosity]}
+    return frozenset(silent - {"run.started", "run.finished"})
+
+
+def summary(event: Event) -> Line:
+    """The end of a run in one line; what was degraded was said when it happened, and is only counted."""
     data = event.data
     reason = str(data.get("end_reason", "unknown"))
-    facts = [_duration(data.get("duration_ms")), _tokens(data.get("usage")), _cost(data)]
+    degraded = f"{len(data['degraded'])} degraded" if data.get("degraded") else ""
+    facts = [_duration(data.get("duration_ms")), _tokens(data.get("usage")), _cost(data), degraded]
     words = f"finished: {visible(reason)}{_listed(facts)}"
-    degraded = [_degradation(part) for part in data.get("degraded") or ()]
-    return [Line(words, "good" if reason == "completed" else "bad"), *degraded]
+    return Line(words, "good" if reason == "completed" else "bad")
 
 
 def _run_started(event: Event) -> Line:
@@ -50,10 +56,6 @@ def _run_started(event: Event) -> Line:
     task = data.get("input")
     said = f": {visible(task)}" if isinstance(task, str) and task else ""
     return Line(f"started {agent}{version}{model}{said}")
-
-
-def _run_finished(event: Event) -> Line:
-    return summary(event)[0]
 
 
 def _phase_entered(event: Event) -> Line:
@@ -83,8 +85,9 @@ def _step_done(event: Event) -> Line:
     status = data.get("status")
     went_wrong = status not in (None, "ok", "completed")
     facts = [_duration(data.get("duration_ms")), _tokens(data["usage"]) if "usage" in data else _total(data)]
+    why = f": {_fault(data)}" if went_wrong and data.get("message") else ""
     return Line(
-        f"{_operation(event)} {visible(status) if went_wrong else 'done'}{_listed(facts)}",
+        f"{_operation(event)} {visible(status) if went_wrong else 'done'}{why}{_listed(facts)}",
         "warn" if went_wrong else "plain",
     )
 
@@ -169,7 +172,7 @@ def _plainly(words: str, tone: Tone) -> Callable[[Event], Line]:
 
 _KINDS: Final[dict[str, tuple[Verbosity, Callable[[Event], Line]]]] = {
     "run.started": ("normal", _run_started),
-    "run.finished": ("quiet", _run_finished),
+    "run.finished": ("quiet", summary),
     "run.paused": ("quiet", _plainly("paused", "warn")),
     "run.resumed": ("normal", _plainly("resumed", "plain")),
     "run.cancelled": ("quiet", _plainly("cancelled", "warn")),
@@ -277,4 +280,4 @@ def _field(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
-__all__ = ["Line", "Tone", "Verbosity", "line_for", "summary"]
+__all__ = ["Line", "Tone", "Verbosity", "line_for", "summary", "unsaid"]

@@ -12,7 +12,7 @@ from pegboard import hookimpl
 from pegboard.events import Event
 from pegboard.interfaces import HostContext
 
-from pegboard_console.lines import Line, Tone, Verbosity, line_for, summary
+from pegboard_console.lines import Line, Tone, Verbosity, line_for, summary, unsaid
 from pegboard_console.text import allows_colour, coloured, visible
 
 _COLOURS: Final[dict[Tone, str]] = {"good": "green", "bad": "red", "warn": "yellow", "faint": "dim"}
@@ -33,6 +33,7 @@ class Plugin:
 
     def __init__(self) -> None:
         self._settings = Settings()
+        self._unsaid = unsaid(self._settings.verbosity)
         self._colour = False
         self._depths: dict[str, int] = {}
         self._broken = False
@@ -41,6 +42,7 @@ class Plugin:
     def activate(self, ctx: HostContext) -> None:
         """Read the settings, and whether colour is allowed."""
         self._settings = msgspec.convert(ctx.config or {}, Settings)
+        self._unsaid = unsaid(self._settings.verbosity)
         if os.environ.get("PEGBOARD_QUIET"):  # `peg --quiet`: nothing but what went wrong
             self._settings = msgspec.structs.replace(self._settings, verbosity="quiet")
             self._silent = True
@@ -50,6 +52,8 @@ class Plugin:
     @hookimpl
     def on_event(self, event: Event) -> None:
         """Write what is to be said of the event."""
+        if event.kind in self._unsaid:  # most of them: everything here is in the way of a run
+            return
         depth = self._depth(event)
         for line in self._lines(event, depth):
             self._write(self._rendered(event, line, depth))
@@ -59,7 +63,7 @@ class Plugin:
     def _lines(self, event: Event, depth: int) -> Iterable[Line]:
         if event.kind == "run.finished" and depth == 0:
             went_well = event.data.get("end_reason") == "completed" and not event.data.get("degraded")
-            return () if self._silent and went_well else summary(event)
+            return () if self._silent and went_well else (summary(event),)
         line = line_for(event, self._settings.verbosity)
         return (line,) if line is not None else ()
 

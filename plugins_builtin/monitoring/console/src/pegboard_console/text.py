@@ -20,6 +20,8 @@ def visible(value: object, limit: int = SHOWN_CHARACTERS) -> str:
     """A text on one line with control characters as visible escapes."""
     text = str(value)
     cut = f"{text[:limit]}…" if len(text) > limit else text
+    if cut.isascii() and cut.isprintable():  # most texts, and a tenth of the price
+        return cut
     return _UNSAFE.sub(_escape, cut)
 
 

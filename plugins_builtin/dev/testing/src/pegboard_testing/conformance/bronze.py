@@ -41,7 +41,7 @@ def manifest_is_valid(subject: Subject) -> Iterable[str]:
 
 
 def manifest_equals_code(subject: Subject) -> Iterable[str]:
-    """Hooks and their options; contributions are compared by the host at activation."""
+    """Hooks and their options; contributions and their effects are compared by the host at activation."""
     if "entry" not in subject.manifest:
         raise NotApplicable("it is data only")
     listed: dict[str, Any] = subject.manifest.get("hooks", {})
@@ -52,6 +52,8 @@ def manifest_equals_code(subject: Subject) -> Iterable[str]:
         for option, value in coded[hook].items():
             if listed[hook].get(option) != value:
                 yield f"`{hook}` says {option} = {value!r} in code and {listed[hook].get(option)!r} in the manifest"
+    if (answer := subject.probe("activate"))["code"] == "plugin.contributions":
+        yield answer["message"]
 
 
 def id_fits(subject: Subject) -> Iterable[str]:

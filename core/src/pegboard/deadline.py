@@ -42,9 +42,17 @@ class Suspended(Protocol):
 class Limit(Protocol):
     """What the driver must know of an implementation."""
 
-    hook: str
-    plugin: str
-    limit_s: float | None
+    @property
+    def hook(self) -> str:
+        """What is being called."""
+
+    @property
+    def plugin(self) -> str:
+        """Whose it is."""
+
+    @property
+    def limit_s(self) -> float | None:
+        """Seconds that it may take; `None` is no limit."""
 
 
 class Pause:

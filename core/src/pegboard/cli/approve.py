@@ -1,0 +1,96 @@
+"""Who answers when a run asks for approval: `--allow` on the command line, else the person at the terminal.
+
+A plugin like any other, through `request_approval`. Where there is no terminal it has no opinion, and the run ends
+with `approval.needed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from pegboard.cli.contract import Output
+from pegboard.cli.render import escaped
+from pegboard.hookspecs import hookimpl
+from pegboard.interfaces import RunContext
+from pegboard.threads import DaemonPool
+from pegboard.types import Action, Approval, ApprovalRequest
+
+_QUESTION = "allow? [o]nce, for this [r]un with the same arguments, [d]eny: "
+
+
+class Approver:
+    """A plugin that answers for the command line."""
+
+    id = "cli-approve"
+
+    def __init__(self, out: Output, allowed: Sequence[str] = ()) -> None:
+        self._out = out
+        self._allowed = allowed
+        self._granted: set[tuple[str, str]] = set()
+        """Run and digest of what was granted for a whole run: the digest covers the arguments, so others are asked."""
+        self._one_at_a_time = asyncio.Lock()
+        self._pool = DaemonPool(size=1, name="pegboard-approve")
+
+    @hookimpl
+    async def request_approval(self, ctx: RunContext, request: ApprovalRequest) -> Approval | None:
+        """Grant what `--allow` names, ask the person about the rest."""
+        action = request.action
+        if action.verb == "tool.call" and any(covers(pattern, action.resource) for pattern in self._allowed):
+            return Approval(id=request.id, granted=True, scope="run", by="command line")
+        if not self._out.interactive or self._out.machine:
+            return None
+        key = ctx.root, action.digest
+        async with self._one_at_a_time:
+            if key in self._granted:
+                return Approval(id=request.id, granted=True, scope="run", by="terminal")
+            answer = await self._ask(request)
+        if answer == "r":
+            self._granted.add(key)
+        return Approval(
+            id=request.id,
+            granted=answer in ("o", "r"),
+            scope="run" if answer == "r" else "once",
+            by="terminal",
+            reason="" if answer in ("o", "r") else "the person at the terminal said no",
+        )
+
+    async def _ask(self, request: ApprovalRequest) -> str:
+        """`o`, `r` or `d`. The end of the input is no; anything else is asked again, since there is no default."""
+        print("\n".join(["", *described(request)]), file=sys.stderr)
+        while True:
+            print(_QUESTION, end="", file=sys.stderr, flush=True)
+            line = await self._pool.run(_line)
+            word = line.strip().lower()
+            if not line or word in ("d", "deny", "n", "no"):
+                return "d"
+            if word in ("o", "once", "r", "run"):
+                return word[0]
+
+
+def covers(pattern: str, tool: str) -> bool:
+    """Whether `--allow PATTERN` names a tool: its exact name, or the beginning of it before a `*` at the end."""
+    return tool.startswith(pattern[:-1]) if pattern.endswith("*") else tool == pattern
+
+
+def described(request: ApprovalRequest) -> list[str]:
+    """What is asked, one fact a line; nothing is cut, since the end may be what matters."""
+    action: Action = request.action
+    arguments = action.arguments if isinstance(action.arguments, dict) else {"": action.arguments}
+    lines = [f"approval needed: {action.verb} `{escaped(action.resource)}`"]
+    lines += [f"  plugin: {escaped(action.owner)}"] if action.owner else []
+    lines.append(f"  effect: {action.effect}")
+    lines += [f"  argument {escaped(name)}: {escaped(_as_json(value))}" for name, value in arguments.items()]
+    return lines + [f"  reason: {escaped(prompt)}" for prompt in request.prompts]
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _line() -> str:
+    """A line from the terminal. Not through `sys.stdin`: a thread that waits holds its lock, also at the exit."""
+    return os.read(sys.stdin.fileno(), 1 << 16).decode("utf-8", "replace")

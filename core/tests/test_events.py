@@ -1,0 +1,210 @@
+"""The one log of events: envelope, versions, JSON, and the light records behind it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from pegboard import tool
+from pegboard.errors import JournalVersionError
+from pegboard.events import EVENT_KINDS, EVENT_VERSION, Event, EventLog, event_from_json, event_to_json
+from pegboard.types import JsonObject
+from pegboard_replay import ScriptedModel, call
+
+if TYPE_CHECKING:
+    from core.tests.conftest import Bench
+
+SOURCES = Path(__file__).parents[1] / "src" / "pegboard"
+
+
+def event(**data: Any) -> JsonObject:
+    return {"v": 1, "id": "r.0", "run": "r", "seq": 0, "kind": "run.started", "at": 1.0, "data": data}
+
+
+@pytest.mark.parametrize("kind", EVENT_KINDS)
+def test_every_kind_survives_json(kind: str) -> None:
+    """An event is the same after a round trip, whatever its data holds."""
+    data = {"text": "ä€😀", "number": 1.5, "none": None, "list": [1, {"a": True}]}
+    log = EventLog("r", "parent", "agent")
+    log.append(kind, 1.25, data, "plugin")
+    line = json.dumps(event_to_json(log[0]))
+
+    assert event_from_json(json.loads(line)) == log[0]
+    assert (log[0].v, log[0].parent, log[0].agent, log[0].plugin) == (EVENT_VERSION, "parent", "agent", "plugin")
+
+
+def test_core_writes_only_kinds_that_are_listed() -> None:
+    """Every kind that the source emits stands in the table, and is dotted."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
+    written = set(re.findall(r'(?:emit|_board_event)\(\s*"([a-z._]+)"', text))
+
+    assert written
+    assert written <= set(EVENT_KINDS)
+    assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", kind) for kind in EVENT_KINDS)
+
+
+def test_what_is_not_json_is_shown_as_text() -> None:
+    """A log never fails over what a plugin put into it."""
+    log = EventLog("r")
+    log.append("x.y", 0.0, {"thing": object})
+
+    assert event_to_json(log[0])["data"]["thing"] == repr(object)
+
+
+async def test_a_watcher_that_fails_is_not_asked_for_the_rest_of_the_run(bench: Bench) -> None:
+    """The breaker holds within a run too, not only from the next one on."""
+    bench.dispatcher.strict = False
+    seen: list[str] = []
+
+    @tool(effect="pure", inline=True)
+    def add(a: int) -> int:
+        return a
+
+    def on_event(event: Event) -> None:
+        seen.append(event.kind)
+        raise ValueError("broken")
+
+    bench.plug(on_event=on_event)
+    result = await bench.run(ScriptedModel([*[call("add", a=n) for n in range(6)], "done"]), tools=[add])
+
+    assert len(seen) < len(result.journal.events) / 2
+
+
+# --- versions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [EVENT_VERSION + 1, "1", None])
+def test_a_newer_event_is_refused(version: Any) -> None:
+    """The message names its version and says what to do."""
+    with pytest.raises(JournalVersionError, match=rf"version {version}; this pegboard reads up to {EVENT_VERSION}"):
+        event_from_json({**event(), "v": version})
+
+
+def test_an_older_event_is_brought_up_to_date() -> None:
+    """Upcasters lead from version to version; each sees what the one before it made."""
+
+    def first(data: JsonObject) -> JsonObject:
+        assert data["v"] == -1
+        return {**data, "data": {"was": data["data"]["old"]}}
+
+    def second(data: JsonObject) -> JsonObject:
+        assert data["v"] == 0
+        return {**data, "data": {"is": data["data"]["was"]}}
+
+    found = event_from_json({**event(old=7), "v": -1}, {-1: first, 0: second})
+
+    assert (found.v, found.data) == (EVENT_VERSION, {"is": 7})
+
+
+def test_an_event_nobody_can_read_is_refused() -> None:
+    """Without an upcaster there is no guessing."""
+    with pytest.raises(JournalVersionError, match="no way to read events of version 0"):
+        event_from_json({**event(), "v": 0})
+    with pytest.raises(JournalVersionError):
+        event_from_json({key: value for key, value in event().items() if key != "v"})
+
+
+def test_fields_of_the_future_are_ignored() -> None:
+    """A new optional field does not need a new version."""
+    assert event_from_json({**event(), "more": 1}) == msgspec.convert(event(), Event)
+
+
+# --- the log -----------------------------------------------------------------------------------------------------
+
+
+def test_a_log_is_read_like_a_list() -> None:
+    """Indexes, slices and iteration give envelopes, each made once."""
+    log = EventLog("r")
+    for n in range(3):
+        log.append("x.y", float(n), {"n": n})
+
+    assert (len(log), log[-1].seq, log[0].id) == (3, 2, "r.0")
+    assert [e.data["n"] for e in log[1:]] == [1, 2]
+    assert [e.seq for e in log] == [0, 1, 2]
+    assert log.last() is log[2]
+    for index in (3, -4):
+        with pytest.raises(IndexError):
+            log[index]
+
+
+def test_a_log_goes_on_after_what_was_stored() -> None:
+    """Restored events keep their envelopes, and numbers go on."""
+    before = EventLog("r")
+    before.append("x.y", 0.0, {"n": 0})
+    log = EventLog("r")
+    log.restore(list(before))
+    log.append("x.y", 1.0, {"n": 1})
+
+    assert log[0] is before[0]
+    assert [e.seq for e in log] == [0, 1]
+
+
+def test_redacted_data_takes_the_place_of_the_other() -> None:
+    """It is gone from the record and from the envelope."""
+    log = EventLog("r")
+    log.append("x.y", 0.0, {"key": "hunter2"})
+    replaced = log.replace_data(0, {"key": "***"})
+
+    assert replaced == log[0]
+    assert "hunter2" not in repr((log.records, list(log)))
+
+
+async def test_redaction_applies_before_watchers_see_a_run(bench: Bench) -> None:
+    """In the events of a run, at its watchers and in its result's log there is only the redacted form."""
+    seen: list[Event] = []
+
+    def redact(value: Any, sink: str) -> Any:
+        text = json.dumps(value).replace("hunter2", "***")
+        return json.loads(text)
+
+    def on_event(event: Event) -> None:
+        seen.append(event)
+
+    bench.plug(redact=redact, on_event=on_event)
+    result = await bench.run(ScriptedModel(["ok"]), "my key is hunter2")
+
+    assert "hunter2" not in repr([seen, list(result.events)])
+    assert seen == list(result.events)
+    assert bench.events(result, "run.started")[0]["input"] == "my key is ***"
+
+
+async def test_a_watcher_sees_every_event_in_order(bench: Bench) -> None:
+    """Also those of steps; it may say which kinds it wants."""
+
+    @tool(effect="pure", inline=True)
+    def add(a: int) -> int:
+        """Add."""
+        return a
+
+    seen: list[str] = []
+
+    def on_event(event: Event) -> None:
+        seen.append(event.kind)
+
+    bench.plug(on_event=on_event)
+    result = await bench.run(ScriptedModel([call("add", a=1), "ok"]), tools=[add])
+
+    assert seen == [event.kind for event in result.events]
+
+
+async def test_a_watcher_that_fails_disturbs_nobody(make_bench: type[Bench]) -> None:
+    """The others see everything, and the run goes on."""
+    bench = make_bench(strict=False)
+    seen: list[int] = []
+
+    def broken(event: Event) -> None:
+        raise RuntimeError("broken")
+
+    def on_event(event: Event) -> None:
+        seen.append(event.seq)
+
+    bench.plug("a", on_event=broken)
+    bench.plug("b", on_event=on_event)
+    result = await bench.run(ScriptedModel(["ok"]))
+
+    assert seen == list(range(len(result.events)))
+    assert {fault.plugin for fault in bench.faults} == {"a"}
