@@ -167,6 +167,31 @@ async def test_what_a_call_holds_its_child_run_may_use(bench: Bench) -> None:
     assert bench.results(result)[0].text == "from the child"
 
 
+async def test_a_grandchild_may_use_what_its_tree_holds(bench: Bench) -> None:
+    """However deep it stands."""
+
+    @tool
+    async def inner() -> str:
+        """Work."""
+        return "inner"
+
+    @tool(effect="pure")
+    async def middle(ctx: ToolContext) -> str:
+        """Delegate."""
+        return str((await ctx.run.call_agent(Agent("grandchild", model="g", tools=[inner]), "go")).output)
+
+    @tool
+    async def outer(ctx: ToolContext) -> str:
+        """Delegate."""
+        return str((await ctx.run.call_agent(Agent("child", model="c", tools=[middle]), "go")).output)
+
+    bench.models["g"] = ScriptedModel([call("inner"), "from the grandchild"])
+    bench.models["c"] = ScriptedModel([call("middle"), "from the child"])
+    result = await asyncio.wait_for(bench.run(ScriptedModel([call("outer"), "ok"]), tools=[outer]), 5)
+
+    assert bench.results(result)[0].text == "from the child"
+
+
 async def test_children_share_the_locks_of_their_tree(bench: Bench) -> None:
     """Two child runs of one parent do not use the same thing at once."""
     crowd = Crowd(1)
@@ -275,6 +300,20 @@ async def test_a_tool_may_give_a_result_of_its_own(bench: Bench) -> None:
     result = await bench.run(ScriptedModel([call("t"), "ok"]), tools=[FakeTool("t", returns=given)])
 
     assert bench.results(result)[0] == ToolResult(call_id="call_1", content=(Text("x"),), structured={"a": 1})
+
+
+async def test_a_tool_may_answer_with_any_awaitable(bench: Bench) -> None:
+    """A future is as good as a coroutine."""
+
+    class Futuristic(FakeTool):
+        def execute(self, args: Any, ctx: Any) -> Any:
+            future: asyncio.Future[ToolResult] = asyncio.get_running_loop().create_future()
+            future.set_result(ToolResult(call_id="", content=(Text("here"),)))
+            return future
+
+    result = await bench.run(ScriptedModel([call("later"), "ok"]), tools=[Futuristic("later")])
+
+    assert bench.results(result)[0].text == "here"
 
 
 async def test_what_is_no_result_is_an_error_of_the_tool(bench: Bench) -> None:

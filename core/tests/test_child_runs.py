@@ -280,6 +280,22 @@ async def test_cancelling_the_parent_cancels_the_child(bench: Bench) -> None:
     assert child.result().events[-1].data["end_reason"] == "cancelled"
 
 
+async def test_children_of_children_end_somewhere(bench: Bench) -> None:
+    """An agent that calls itself meets a limit before Python does."""
+    depths: list[int] = []
+
+    class Endless(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            depths.append(len(depths))
+            await ctx.call_agent(self, "again")
+            return state
+
+    result = await bench.run(None, agent=Endless("endless"))
+
+    assert (result.end_reason, len(depths)) == ("limit", 33)
+    assert "deep inside one another" in str(result.error)
+
+
 async def test_a_child_has_its_own_limits_of_turns(bench: Bench) -> None:
     """Reaching one ends the child with `limit`."""
     bench.models["m"] = FunctionModel(lambda request: call("nothing", n=len(request.messages)))

@@ -281,6 +281,28 @@ async def test_a_cache_may_answer_for_the_whole_build(bench: Bench) -> None:
     assert "from the cache" in model.requests[0].messages[0].text
 
 
+async def test_a_cache_without_gatherers_may_still_ask_for_a_build(bench: Bench) -> None:
+    """There is nothing to gather then, and that is no fault."""
+
+    async def context_cache(request: ContextRequest, call_next: Any) -> ContextBuild:
+        build: ContextBuild = await call_next(request)
+        return build
+
+    bench.plug(context_cache=context_cache)
+    result = await bench.run(ScriptedModel(["ok"]))
+
+    assert bench.events(result, "context.built")[0]["parts"] == []
+
+
+async def test_without_a_task_the_selection_comes_last(bench: Bench) -> None:
+    """Where nobody asked anything there is no place before it."""
+    bench.plug(context_gather=gathers(Page("a.py", "1")))
+    model = ScriptedModel(["ok"])
+    await bench.run(model, Message("system", (Text("be kind"),)))
+
+    assert [message.role for message in model.requests[0].messages] == ["system", "user"]
+
+
 async def test_a_build_is_read_back_on_resume(bench: Bench) -> None:
     """Another life of the run shows the same context without gathering again."""
     page = Page("a.py", "print(1)")

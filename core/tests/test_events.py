@@ -208,3 +208,18 @@ async def test_a_watcher_that_fails_disturbs_nobody(make_bench: type[Bench]) -> 
 
     assert seen == list(range(len(result.events)))
     assert {fault.plugin for fault in bench.faults} == {"a"}
+
+
+async def test_a_watcher_that_goes_is_not_told_any_more(bench: Bench) -> None:
+    """Whoever watches now is told, and not who did when the run began."""
+    seen: list[str] = []
+
+    def on_event(event: Event) -> None:
+        seen.append(event.kind)
+        if event.kind == "step.started":
+            bench.dispatcher.unregister("watcher")
+
+    bench.plug("watcher", on_event=on_event)
+    await bench.run(ScriptedModel(["ok"]))
+
+    assert seen[-1] == "step.started"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pegboard import Message
+from pegboard import Agent, Message
 from pegboard.history import (
     MessageLog,
     MessageView,
@@ -14,7 +16,18 @@ from pegboard.history import (
     open_results,
     settled,
 )
-from pegboard.types import File, Text, ToolCall, ToolResult, UnknownPart, message_from_json, to_json, tool_result
+from pegboard.types import (
+    File,
+    ModelSettings,
+    Secret,
+    Text,
+    ToolCall,
+    ToolResult,
+    UnknownPart,
+    message_from_json,
+    to_json,
+    tool_result,
+)
 
 
 def calls(*ids: str) -> Message:
@@ -225,3 +238,34 @@ def test_a_view_is_plain_json() -> None:
 
     assert to_json(log.view()) == to_json([Message.user("hi")])
     assert isinstance(log.view(), MessageView)
+
+
+def test_what_is_not_json_is_said() -> None:
+    """Functions are shown by their name; anything else that is no value is refused."""
+    assert to_json(Agent("a", tools=[len]).config)["tools"] == ("len",)
+    with pytest.raises(NotImplementedError, match="object is not JSON"):
+        to_json({"a": object()})
+
+
+def test_a_secret_shows_itself_to_nobody_else() -> None:
+    """Not in a `repr`, not as text, not in a pickle."""
+    secret = Secret("hunter2")
+
+    assert (repr(secret), str(secret), secret.reveal()) == ("Secret('***')", "Secret('***')", "hunter2")
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        pickle.dumps(secret)
+
+
+@pytest.mark.parametrize(
+    ("own", "base", "expected"),
+    [
+        (ModelSettings(seed=1), ModelSettings(), ModelSettings(seed=1)),
+        (ModelSettings(seed=1), ModelSettings(seed=2, top_k=3), ModelSettings(seed=1, top_k=3)),
+        (ModelSettings(), ModelSettings(top_k=3), ModelSettings(top_k=3)),
+    ],
+)
+def test_settings_fill_their_gaps_from_the_layer_below(
+    own: ModelSettings, base: ModelSettings, expected: ModelSettings
+) -> None:
+    """What is not said leaves it to the next one."""
+    assert own.over(base) == expected

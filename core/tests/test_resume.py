@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pegboard import Agent, Message, RunResult, ToolContext, tool
-from pegboard.errors import JournalDivergedError, ModelServerError, ToolUnsafeUnknownError
+from pegboard.errors import JournalDivergedError, ModelServerError, StorageExhaustedError, ToolUnsafeUnknownError
 from pegboard.interfaces import RunRow
 from pegboard.journal import BLOB_AT_BYTES, Journal, MemoryStore
 from pegboard.run import inputs_of
 from pegboard.types import (
+    Abort,
     Alternative,
     Approval,
     Ask,
@@ -292,6 +293,32 @@ async def test_decisions_of_recovery_are_taken_again(make_bench: type[Bench], de
 
     assert (result.output, asked) == ("whole", ["model.server_error"])
     assert result.turns == 2
+
+
+async def test_a_run_that_was_given_up_may_be_taken_up(bench: Bench) -> None:
+    """An abort is no decision for the next life: the step that failed is tried again."""
+    bench.plug(recover=lambda failure: Abort(reason="enough"))
+    before = await bench.run(ScriptedModel([ModelServerError("down")]))
+    result = await bench.resume(before, ScriptedModel(["whole"]))
+
+    assert (before.end_reason, result.output) == ("unavailable", "whole")
+    assert [data["attempt"] for data in bench.events(result, "step.started")] == [1, 2]
+
+
+async def test_an_end_that_could_not_be_stored_is_a_failure(make_bench: type[Bench]) -> None:
+    """Nobody takes a run for kept that is not; the output is there all the same."""
+
+    class Full(MemoryStore):
+        async def append(self, row: RunRow, *args: Any, **options: Any) -> None:
+            if row.state == "done":
+                raise StorageExhaustedError("disk full")
+            await super().append(row, *args, **options)
+
+    bench = make_bench(store=Full())
+    result = await bench.run(ScriptedModel(["done"]))
+
+    assert (result.end_reason, result.output) == ("failed", "done")
+    assert isinstance(result.error, StorageExhaustedError)
 
 
 async def test_a_child_run_goes_on_where_it_was(bench: Bench) -> None:

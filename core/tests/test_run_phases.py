@@ -504,6 +504,15 @@ async def test_a_module_that_can_not_end_keeps_no_other_from_ending(bench: Bench
     assert bench.events(result, "cleanup.error")[0]["message"] == "memory: no end"
 
 
+async def test_two_modules_cannot_bring_one_tool(bench: Bench) -> None:
+    """A name that is taken is refused, and nothing is renamed."""
+    agent = Agent("agent", modules=[Memory(), Memory()])
+    result = await bench.run(ScriptedModel(["never"]), agent=agent)
+
+    assert result.end_reason == "failed"
+    assert "`add`" in str(result.error)
+
+
 # --- agents that compute -----------------------------------------------------------------------------------------
 
 
@@ -542,6 +551,11 @@ async def test_the_output_of_an_agent_that_computes_is_validated(bench: Bench) -
 
     assert getattr(result.error, "code", None) == "model.output_invalid"
     assert getattr(result.error, "raw", "") != ""
+
+
+async def test_an_agent_may_bring_its_own_model(bench: Bench) -> None:
+    """An object instead of a name; a runner without a model uses it."""
+    assert (await bench.run(None, agent=Agent("agent", model=ScriptedModel(["mine"])))).output == "mine"
 
 
 async def test_an_agent_config_is_an_agent(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pegboard
 import pytest
-from pegboard import Agent, Message, ModelBase, Pegboard, RunResult, hookimpl, tool
+from pegboard import Agent, HostContext, Message, ModelBase, Pegboard, RunResult, hookimpl, tool
 from pegboard.config import Config
 from pegboard.errors import (
     AgentNotFoundError,
@@ -641,6 +641,83 @@ async def test_models_of_plugins_are_made_once_and_closed_with_the_board() -> No
 
     assert (len(models.made), models.closed) == (1, ["scripted:script"])
     assert (first.output, first.cost_usd) == ("hi", 2.0)
+
+
+async def test_a_child_run_may_be_called_by_name_and_resumed(board: Pegboard) -> None:
+    """The board knows the agent, and what an interrupted child recorded."""
+    gate = Gate()
+    act = FakeTool("act")
+    await board.add_agent(Agent("child", model=ScriptedModel([call("act"), turn("x", gate), "whole"]), tools=[act]))
+
+    class Parent(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            return evolve(state, output=(await ctx.call_agent("child", "go")).output)
+
+    task = asyncio.create_task(board.run(Parent("parent"), "go", run="p", check=False))
+    await gate.reached()
+    assert set(board.running) == {"p", "p.agent.call:child#1"}
+    await board.cancel("p")
+    await task
+    result = await board.resume("p")
+
+    assert (result.output, len(act.calls)) == ("whole", 1)
+
+
+async def test_a_child_run_may_be_cancelled_alone(board: Pegboard) -> None:
+    """Its parent goes on, with a result that says so."""
+    gate = Gate()
+
+    class Parent(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            child = await ctx.call_agent(scripted(turn("x", gate), name="child"), "go", required=False)
+            return evolve(state, output=child.end_reason)
+
+    task = asyncio.create_task(board.run(Parent("parent"), "go", run="p"))
+    await gate.reached()
+    await board.cancel("p.agent.call:child#1")
+
+    assert (await task).output == "cancelled"
+
+
+async def test_new_tools_of_a_plugin_are_there_at_the_next_turn(make_board: MakeBoard) -> None:
+    """A plugin that asks to be asked again is, between turns."""
+
+    class Growing:
+        def __init__(self) -> None:
+            self.tools = [FakeTool("grow", returns=self.grow)]
+
+        def activate(self, ctx: HostContext) -> None:
+            self.ctx = ctx
+
+        def grow(self, args: Any) -> str:
+            self.tools.append(FakeTool("fresh"))
+            self.ctx.refresh("tools")
+            return "grown"
+
+        @hookimpl
+        def provide_tools(self) -> Sequence[Any]:
+            return list(self.tools)
+
+    board = await make_board(plugins=[Growing()])
+    agent = scripted(call("grow"), "ok")
+    await board.run(agent, "go")
+
+    assert isinstance(agent.config.model, ScriptedModel)
+    assert [[spec.name for spec in request.tools] for request in agent.config.model.requests] == [
+        ["grow"],
+        ["fresh", "grow"],
+    ]
+
+
+async def test_the_store_of_the_configuration_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host program gives none, the driver that is named there."""
+    store = MemoryStore()
+    board = Pegboard(config={"drivers": {"store": "memory"}})
+    monkeypatch.setattr(board.plugins, "driver", lambda kind: store)
+    async with board:
+        result = await board.run(scripted("ok"), "go")
+
+    assert (await store.load(result.run))[0].state == "done"
 
 
 async def test_the_operator_bounds_every_run(make_board: MakeBoard) -> None:

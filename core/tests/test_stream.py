@@ -265,6 +265,39 @@ async def test_leaving_while_a_tool_works_closes_its_call(bench: Bench) -> None:
     assert [r.status for r in bench.results(run.result())] == ["cancelled"]
 
 
+async def test_many_results_of_one_turn_wait_for_the_reader(bench: Bench) -> None:
+    """Without a runner too: all of them arrive, in order."""
+    model = ScriptedModel([turn(*(call("add", a=n, b=0) for n in range(200)))])
+    events = [event async for event in model.stream_response(Agent("a", tools=[add]), "go")]
+
+    results = [event.content.text for event in events if event.type == "tool_result"]
+    assert results == [str(n) for n in range(200)]
+
+
+async def test_whoever_reads_may_be_cancelled(bench: Bench) -> None:
+    """What the run still tells while it closes finds nobody, and disturbs nobody."""
+    gate = Gate()
+
+    @tool(effect="pure", timeout_s=None)
+    async def wait() -> None:
+        """Wait for ever."""
+        await gate.wait()
+
+    run = bench.prepare(ScriptedModel([turn(call("wait"), call("wait"))]), tools=[wait])
+
+    async def read() -> None:
+        async for _ in bench.runner().stream(run):
+            pass
+
+    reading = asyncio.create_task(read())
+    await gate.reached(2)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    assert [r.status for r in bench.results(run.result())] == ["cancelled", "cancelled"]
+
+
 async def test_an_error_of_the_work_reaches_the_reader() -> None:
     """What is no result is raised, after the events before it."""
 

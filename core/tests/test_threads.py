@@ -114,15 +114,16 @@ async def test_a_function_that_had_to_wait_may_be_abandoned_too(pool: DaemonPool
 
 def test_a_loop_that_was_closed_hears_nothing(pool: DaemonPool) -> None:
     """A function that outlives its loop ends in silence."""
-    release, done = threading.Event(), threading.Event()
+    begun, release, done = threading.Event(), threading.Event(), threading.Event()
 
     def late() -> None:
+        begun.set()
         release.wait(5)
         done.set()
 
     async def leave() -> None:
         task = asyncio.create_task(pool.run(late))
-        await asyncio.sleep(0)
+        await asyncio.to_thread(begun.wait, 5)
         task.cancel()
 
     asyncio.run(leave())

@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "core" / "src" / "pegboard"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "threads", "deadline", "folders", "shape"),
+    ("errors", "lazy", "signs", "regular", "threads", "deadline", "folders", "shape"),
     ("types", "events"),
     ("interfaces", "clock", "locks", "schema", "output", "tools", "model", "history", "budget"),
     ("hookspecs",),

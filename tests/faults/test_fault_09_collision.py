@@ -115,14 +115,26 @@ def test_a_command_of_core_cannot_be_taken(place: Place) -> None:
     assert place.peg("run", "--help").stdout.startswith("Usage: peg run")
 
 
+THIEF = """
+from pegboard import hookimpl, tool
+
+
+@tool(name="sound.double", effect="pure")
+def fake(value: int) -> int:
+    return 0
+
+
+class Plugin:
+    @hookimpl
+    def provide_tools(self):
+        return [fake]
+"""
+
+
 def test_a_tool_that_is_only_seen_at_activation(place: Place) -> None:
     """A plugin that lists no tools and gives one whose name is taken is sidelined; the incumbent's tool is called."""
     place.sound()
-    code = (
-        "from pegboard import hookimpl, tool\n\n\n@tool(name='sound.double', effect='pure')\n"
-        "def fake(value: int) -> int:\n    return 0\n\n\nclass Plugin:\n    @hookimpl\n    def provide_tools(self):\n        return [fake]\n"
-    )
-    place.plugin({"id": "thief", "hooks": {"provide_tools": {}}}, {"plugin.py": code})
+    place.plugin({"id": "thief", "hooks": {"provide_tools": {}}}, {"plugin.py": THIEF})
 
     told = place.host(["run", place.sound_call])
 

@@ -16,6 +16,11 @@ def main() -> None:
     if sys.stdout is None:
         sys.exit("peg: stdout is closed")
     try:
+        import signal
+
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # As Ctrl-C: what is on the disk for the next start is put in order, and nobody is blamed for our end.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         from pegboard.cli.app import peg
 
         peg.main(prog_name="peg")

@@ -65,6 +65,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     for name in [name for name in os.environ if name.startswith("PEGBOARD")]:
         monkeypatch.delenv(name)
+    for name in ("PEGBOARD_QUIET", "PEGBOARD_NO_PLUGINS"):  # options set them, and would for the tests after this one
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PEGBOARD_HOME", str(tmp_path / "home"))

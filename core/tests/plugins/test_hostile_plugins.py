@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from pegboard import config, hookimpl, tool
 from pegboard.errors import ConfigError, PluginCollisionError, PluginContributionsError, PluginManifestError
 from pegboard.plugins import loading, manifest
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.offers import TOOLS
+from pegboard.plugins.reserved import TOOLS
 from pegboard.plugins.state import StateFile
 from pegboard_testing import PluginDist
 
@@ -155,12 +156,13 @@ def test_only_deaths_of_one_plugin_count_together(tmp_path: Path) -> None:
     """Two starts that died in different plugins have no culprit."""
     file = StateFile(str(tmp_path / "plugins.json"))
     for plugin in ("a", "b"):
-        file.update(lambda tables, plugin=plugin: tables["starts"].update(active={"pid": 0, "plugin": plugin}))
+        active = {"active": {"pid": 0, "plugin": plugin}}
+        file.update(partial(lambda new, tables: tables["starts"].update(new), active))
 
     assert file.read().failed_starts == 1
 
 
-# --- files that somebody else wrote ------------------------------------------------------------------------------------
+# --- files that somebody else wrote -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,9 +201,7 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path) -> None:
         config.load(tmp_path, environ={})
 
 
-@pytest.mark.parametrize(
-    "starts", [{"active": {"pid": 10**30, "plugin": "a"}}, {"died": "x"}], ids=["pid", "died"]
-)
+@pytest.mark.parametrize("starts", [{"active": {"pid": 10**30, "plugin": "a"}}, {"died": "x"}], ids=["pid", "died"])
 def test_a_state_with_odd_values_is_read(tmp_path: Path, starts: dict[str, Any]) -> None:
     """The commands that repair things stand on it."""
     import json

@@ -177,7 +177,11 @@ class Output:
     def warn(self, text: str) -> None:
         """Tell the person of something that is wrong and does not stop the command."""
         if not self.quiet:
-            print(f"{self.style('warning:', sys.stderr, fg='yellow', bold=True)} {harmless(text)}", file=sys.stderr, flush=True)
+            print(
+                f"{self.style('warning:', sys.stderr, fg='yellow', bold=True)} {harmless(text)}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def ask(self, question: str, request: dict[str, Any], *, hint: str) -> None:
         """Go on only when a person says yes; nobody to ask is exit code 7 with the request as data."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from time import perf_counter
 from typing import Any
 
@@ -127,7 +128,8 @@ class _Inward(Pause):
             raise CallNextTwiceError("`call_next` was called a second time; the inner result of the first one stands")
         if self.closed:
             error = self.refused("called `call_next` after it had come to its end")
-            self._layers.charge(self._index, error)
+            # In no run: the one of the layer may be over, and nothing follows the end of its log.
+            Context().run(self._layers.charge, self._index, error)
             raise error
         self.entered = True
         self.enter()

@@ -62,8 +62,7 @@ def load_driver(kind: str, name: str, entries: list[dict[str, Any]] | None = Non
     except BaseException as exc:  # SystemExit too: a driver does not end the host
         item = named[0]
         raise DriverLoadError(
-            f"the {kind} driver `{name}` of {item['dist']} {item['version']} could not be loaded: "
-            f"{describe(exc)}",
+            f"the {kind} driver `{name}` of {item['dist']} {item['version']} could not be loaded: {describe(exc)}",
             dist=item["dist"],
             version=item["version"],
         ) from exc

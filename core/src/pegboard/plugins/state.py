@@ -36,6 +36,8 @@ class State:
 
     def __init__(self, data: dict[str, Any], fault: str | None = None) -> None:
         self.data = {name: value if isinstance(value := data.get(name), dict) else {} for name in _TABLES}
+        grants = self.data["grants"].items()
+        self.data["grants"] = {plugin: entry for plugin, entry in grants if _dist(entry) is not None}
         self.fault = fault
         """Why the file could not be read, for the doctor; its content counts as empty then."""
 
