@@ -248,7 +248,7 @@ def find_project(start: str | Path | None = None) -> Path | None:
     except FileNotFoundError:  # the working folder was deleted under us
         return None
     for folder in (here, *here.parents):
-        if (folder / PROJECT_FOLDER).is_dir():  # noqa: PTH112  # that of `Path` raises what it may not look into
+        if os.path.isdir(folder / PROJECT_FOLDER):  # noqa: PTH112  # that of `Path` raises what it may not look into
             # Somebody else's folder above ours must not decide; a shared temporary folder is one.
             return folder if _owned(folder / PROJECT_FOLDER) else None
     return None

@@ -68,6 +68,26 @@ def test_validate_names_what_is_wrong(site: Any, place: Path) -> None:
     assert "mine:none: `mine:none` could not be loaded" in done.stdout
 
 
+@pytest.mark.usefixtures("reviewer")
+def test_validate_resolves_every_name(site: Any, place: Path) -> None:
+    """A name of its own, of a tool, a module or a model that cannot be used is a line each, with what is near."""
+    site.plugin("note", {"hooks": {"provide_tools": {}}, "contributes": {"tools": [{"name": "note.tool"}]}})
+    (place / "mine.py").write_text(
+        "from pegboard import Agent\n"
+        "bad = Agent('Bad Name!', tools=['nope.tool', 'git.*'], modules=['nomod'], model='script:demo')\n"
+        "good = Agent('good', tools=['note.tool'], model='scripted:demo')\n"
+    )
+    done = site.peg("agents", "validate", "mine:bad", "mine:good")
+    name, tool, module, model, good = done.stdout.splitlines()
+
+    assert done.returncode == 4
+    assert "`Bad Name!` must be letters" in name
+    assert "no plugin provides the tool `nope.tool`; did you mean `note.tool`?" in tool
+    assert "no plugin provides the module `nomod`" in module
+    assert "no installed plugin knows the model `script:demo`; near: `scripted:`" in model
+    assert good == "mine:good: sound"
+
+
 def test_an_agent_with_a_schema_takes_json(site: Any, place: Path) -> None:
     """An agent with an input schema is given the JSON in the task; anything else is wrong usage."""
     (place / "mine.py").write_text(

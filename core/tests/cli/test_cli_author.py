@@ -111,6 +111,21 @@ def test_compile_of_agreeing_code_changes_nothing(peg: Any, mine: Path) -> None:
     assert (again["changed"], again["text"]) == (False, text)
 
 
+def test_compile_names_schema_files_that_are_left_over(peg: Any, mine: Path) -> None:
+    """A schema file whose tool is gone from the code is named, and not deleted: its author wrote it."""
+    package = mine / "src" / "pegboard_mine"
+    for name in ("old", "kept"):
+        (package / f"{name}.json").write_text("{}")
+    old = '\n[[contributes.tools]]\nname = "mine.old"\ninput_schema = "old.json"\n'
+    (package / "pegboard.toml").write_text(f'{MANIFEST}input_schema = "kept.json"\n{old}')
+
+    result = peg("plugins", "compile", str(mine))
+
+    assert "`old.json` is named by nothing any more" in result.stderr
+    assert "kept.json" not in result.stderr
+    assert (package / "old.json").exists()
+
+
 def test_compile_survives_code_that_ends_the_process(peg: Any, mine: Path) -> None:
     """Code that cannot be imported is an error of the plugin, and `peg` goes on."""
     (mine / "src" / "pegboard_mine" / "plugin.py").write_text("import os; os._exit(3)")

@@ -104,6 +104,23 @@ def test_a_table_is_explained_by_its_keys(peg: Any) -> None:
     assert "limits is a table: parallel_tool_calls" in peg("config", "explain", "limits").stdout
 
 
+def test_settings_of_plugins_are_explained(peg: Any, site: Any, tmp_path: Path) -> None:
+    """A plugin's setting is told with its place or default; one that does not hold, with the reason."""
+    properties = {"denied_tools": {"type": "array", "default": []}}
+    site.plugin("my-gate", {"config": {"schema": {"type": "object", "properties": properties}}})
+    key = "plugins.my-gate.denied_tools"
+    assert peg("config", "explain", key).stdout == f"{key} = []\nfrom the defaults\n"
+
+    peg("config", "set", "--scope", "project", key, '["a"]')
+    assert "may only be set in a trusted folder" in peg("config", "explain", key).stderr
+    peg("config", "set", key, '["b"]')
+    file = tmp_path / "home" / "config" / "config.toml"
+    assert peg("config", "explain", key).stdout == f'{key} = ["b"]\nfrom user, {file}:2\n'
+
+    assert peg("config", "explain", "plugins.gone.x").stdout.startswith("plugins.gone.x is not set")
+    assert "there is no setting" in peg("config", "explain", "plugins.my-gate.denied").stderr
+
+
 def test_a_known_setting_without_a_value_is_described(peg: Any) -> None:
     """`explain` of a setting that nothing sets shows its description."""
     assert peg("config", "explain", "agent").stdout.startswith("agent is not set\nThe agent that `peg run`")

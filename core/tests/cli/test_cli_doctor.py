@@ -138,3 +138,27 @@ def test_unmet_requirements_are_found(peg: Any, site: Any) -> None:
     site.plugin("needy", {}, requires=["click>=99"])
 
     assert status(findings(peg), "needs `click>=99`") == "warn"
+
+
+def test_a_model_that_nobody_makes_is_found(peg: Any, site: Any) -> None:
+    """A configured model that no installed plugin makes is a warning; scripted models are not chosen for `auto`."""
+    (finding,) = [item for item in peg.json("doctor")["data"]["findings"] if item["what"].startswith("no model: ")]
+    assert finding == {
+        "status": "warn",
+        "what": "no model: `auto` finds none",
+        "fix": "peg config set model scripted:demo",
+    }
+
+    assert status(findings(peg, PEGBOARD__MODEL="zzz:yyy"), "no model: no installed plugin knows `zzz:yyy`") == "warn"
+    site.plugin("cloud", {"hooks": {"provide_model": {}}, "contributes": {"models": [{"name": "cloud"}]}})
+    assert not any("no model" in what for what in findings(peg))
+    assert not any("no model" in what for what in findings(peg, PEGBOARD__MODEL="scripted:demo"))
+
+
+def test_the_doctor_of_plugins_can_go_deep(peg: Any, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`peg plugins doctor --deep` activates each plugin too."""
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    site.plugin("ill", {}, {"plugin.py": "raise ValueError('no')"})
+
+    assert peg("plugins", "doctor").exit_code == 0
+    assert "plugin `ill` cannot be activated" in peg("plugins", "doctor", "--deep").stdout

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.plugins import state
 
 MANIFEST = {
     "summary": "Looks at repositories",
@@ -106,6 +107,18 @@ def test_grant_and_revoke(peg: Any) -> None:
 
     peg("plugins", "revoke", "git")
     assert peg.json("plugins", "info", "git")["data"]["granted"] is None
+
+
+@pytest.mark.usefixtures("git")
+def test_a_known_plugin_without_a_grant_says_how_to_give_it(peg: Any) -> None:
+    """What was uninstalled and came back gets nothing by itself; `list --why` and `info` say so, and what to run."""
+    peg("run", "hello", "-m", "scripted:demo")
+    assert "no permissions are granted" not in peg("plugins", "list", "--why").stdout
+    state.StateFile().forget("git")
+
+    shown = peg("plugins", "list", "--why").stdout
+    assert "ready  no permissions are granted  peg plugins grant git" in shown
+    assert "no permissions are granted: peg plugins grant git" in peg("plugins", "info", "git").stdout
 
 
 @pytest.mark.usefixtures("git")

@@ -162,7 +162,7 @@ def test_only_deaths_of_one_plugin_count_together(tmp_path: Path) -> None:
     assert file.read().failed_starts == 1
 
 
-# --- files that somebody else wrote -----------------------------------------------------------------------------
+# --- files that somebody else wrote -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -14,6 +15,12 @@ from pegboard.cli.inventory import Inventory
 from pegboard.cli.render import table
 from pegboard.errors import AgentError, PegboardError
 from pegboard.types import Agent
+
+if TYPE_CHECKING:
+    from pegboard.plugins.offers import Kind
+    from pegboard.runtime import Pegboard
+
+_AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 @command("list")
@@ -34,24 +41,21 @@ def list_agents() -> Answer:
 @click.argument("target", metavar="NAME|MODULE:OBJECT")
 def info(target: str) -> Answer:
     """Show one agent: its model, tools, limits and dependencies."""
-    agent = asyncio.run(_load([target]))[0]
-    if isinstance(agent, PegboardError):
-        raise agent
-    data = agent_json(agent)
+    data = agent_json(asyncio.run(_load(target)))
     return Answer(data, "\n".join(f"{name}: {_shown(value)}" for name, value in data.items() if _shown(value)))
 
 
 @command("validate")
 @click.argument("targets", metavar="[NAME|MODULE:OBJECT]...", nargs=-1)
 def validate(targets: tuple[str, ...]) -> Answer:
-    """Check agents: names, versions, dependencies and conflicts. Without a name, all that plugins offer."""
+    """Check agents: names, versions, dependencies, tools, modules, model. Without a name, all that plugins offer."""
     names = list(targets) or _offered()
-    found = asyncio.run(_load(names))
-    faults = {name: agent for name, agent in zip(names, found, strict=True) if isinstance(agent, PegboardError)}
-    lines = [f"{name}: {faults[name].message if name in faults else 'sound'}" for name in names]
-    data = {"agents": [{"name": name, "error": faults[name].to_json() if name in faults else None} for name in names]}
-    error = AgentError(f"{len(faults)} of {len(names)} agents are not sound", hint="peg help agent.invalid")
-    return Answer(data, "\n".join(lines) or "there are no agents to check", error=error if faults else None)
+    faults = dict(zip(names, asyncio.run(_judge(names)), strict=True))
+    lines = [f"{name}: {text}" for name in names for text in [fault.message for fault in faults[name]] or ["sound"]]
+    data = {"agents": [{"name": name, "errors": [fault.to_json() for fault in faults[name]]} for name in names]}
+    unsound = sum(bool(faults[name]) for name in names)
+    error = AgentError(f"{unsound} of {len(names)} agents are not sound", hint="peg help agent.invalid")
+    return Answer(data, "\n".join(lines) or "there are no agents to check", error=error if unsound else None)
 
 
 def _offered() -> list[str]:
@@ -59,22 +63,63 @@ def _offered() -> list[str]:
     return [a["name"] for r in ready for a in (r.manifest or {}).get("contributes", {}).get("agents", ())]
 
 
-async def _load(names: Sequence[str]) -> list[Agent | PegboardError]:
-    """Each agent, or what is wrong with it, after it passed registration on one board."""
+async def _load(name: str) -> Agent:
+    async with _board() as board:
+        return await _registered(board, name)
+
+
+async def _judge(names: Sequence[str]) -> list[list[PegboardError]]:
+    """What is wrong with each agent, after registration on one board."""
+    async with _board() as board:
+        return [await _faults(board, name) for name in names]
+
+
+async def _faults(board: Pegboard, name: str) -> list[PegboardError]:
+    try:
+        agent = await _registered(board, name)
+    except PegboardError as error:
+        return [error]
+    return [*_name_faults(agent), *_offer_faults(board, agent), *_model_faults(board, agent)]
+
+
+def _board() -> Pegboard:
     from pegboard import config
-    from pegboard.cli.targets import agent_object
     from pegboard.runtime import Pegboard
 
-    found: list[Agent | PegboardError] = []
-    async with Pegboard(autoload=True, config=config.load()) as board:
-        for name in names:
-            try:
-                agent = await (board.add_agent(agent_object(name)) if ":" in name else board.find_agent(name))
-            except PegboardError as error:
-                found.append(error)
-            else:
-                found.append(agent)
-    return found
+    return Pegboard(autoload=True, config=config.load())
+
+
+async def _registered(board: Pegboard, name: str) -> Agent:
+    from pegboard.cli.targets import agent_object
+
+    return await (board.add_agent(agent_object(name)) if ":" in name else board.find_agent(name))
+
+
+def _name_faults(agent: Agent) -> Iterator[PegboardError]:
+    if not _AGENT_NAME.fullmatch(agent.name):
+        yield AgentError(
+            f"the name `{agent.name}` must be letters, digits and `._/-`, and begin with a letter or digit"
+        )
+
+
+def _offer_faults(board: Pegboard, agent: Agent) -> Iterator[PegboardError]:
+    """Names of tools and modules that no plugin offers; `git.*` may fit none, as in a run."""
+    from pegboard.shape import near
+
+    wanted: dict[Kind, tuple[Any, ...]] = {"tools": agent.config.tools, "modules": agent.config.modules}
+    for kind, given in wanted.items():
+        known = list(board.plugins.offers.names(kind))
+        for name in given:
+            if isinstance(name, str) and name not in known and not (kind == "tools" and name.endswith("*")):
+                yield AgentError(f"no plugin provides the {kind[:-1]} `{name}`{near(name, known)}")
+
+
+def _model_faults(board: Pegboard, agent: Agent) -> Iterator[PegboardError]:
+    if isinstance(agent.config.model, str):
+        try:
+            board.plugins.check_model(agent.config.model)
+        except PegboardError as error:
+            yield error
 
 
 def agent_json(agent: Agent) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def doctor(bundle: bool, network: bool, deep: bool) -> Answer:
     findings = [*_python(), *_files(settings), *_folders(), *_tools(), *_keys(), *_drivers(inventory, settings)]
     findings += check_plugins(inventory.index, inventory.state, inventory.selection, settings)
     findings += _network(inventory) if network else []
-    findings += asyncio.run(_deep(inventory, settings)) if deep else []
+    findings += asyncio.run(check_deep(inventory, settings)) if deep else []
     answer = answer_of(findings, facts(), config_broken=bool(settings.problems))
     if bundle:
         path = write_bundle("doctor", {"what": "doctor", "settings": settings.to_dict(), **answer.data})
@@ -123,7 +123,7 @@ def _reached(host: str) -> HealthFinding:
     return _ok(f"{host} can be reached")
 
 
-async def _deep(inventory: Inventory, settings: Config) -> list[HealthFinding]:
+async def check_deep(inventory: Inventory, settings: Config) -> list[HealthFinding]:
     """Each plugin alone in a process, then the health checks of those that work, on a board."""
     from pegboard.plugins import installer
     from pegboard.runtime import Pegboard

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +43,8 @@ class _Stopper:
             os.write(2, f"\nstopped now{way_on}\n".encode())
             os._exit(ExitCode.INTERRUPTED)
         self._asked = True
-        print("\nstopping; once more to stop now", file=sys.stderr, flush=True)
+        # Not `print`: where the signal came in the middle of one, a second one inside it is refused.
+        os.write(2, b"\nstopping; once more to stop now\n")
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:

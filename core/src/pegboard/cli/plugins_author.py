@@ -135,7 +135,10 @@ def compile_manifest(plugin: str, check: bool) -> Answer:
     path = Path(record.manifest_path or Path(record.package_path, FILE_NAME))
     before = path.read_text("utf-8") if path.exists() else f'schema = 1\nid = "{record.id}"\napi = ">=1.0,<2"\n'
     after = authoring.compiled(before, authoring.code_of(record))
-    data = {"manifest": str(path), "changed": before != after, "text": after}
+    unnamed = authoring.left_over(before, after, Path(record.package_path))
+    data = {"manifest": str(path), "changed": before != after, "text": after, "left_over": unnamed}
+    for name in unnamed:
+        Output.current().warn(f"`{name}` is named by nothing any more and would still be shipped; delete it")
     if before == after:
         return Answer(data, f"{path} is as the code is")
     if check:

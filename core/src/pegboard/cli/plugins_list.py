@@ -11,7 +11,9 @@ from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.inventory import Inventory, whose
 from pegboard.cli.render import table
 from pegboard.plugins import index as indexes
+from pegboard.plugins.permissions import not_granted
 from pegboard.plugins.select import READY, Decision, claims_of, provides
+from pegboard.plugins.state import State
 
 
 @command("list")
@@ -22,25 +24,33 @@ def list_plugins(everything: bool, why: bool) -> Answer:
     inventory = Inventory()
     decisions = inventory.selection.decisions
     shown = [decision for decision in decisions if everything or why or decision.state == READY]
-    rows = [_row(decision, why=why) for decision in shown]
+    rows = [_row(decision, inventory.state, why=why) for decision in shown]
     head = ["ID", "VERSION", "STATE", *(["WHY", "FIX"] if why else ["SUMMARY"])]
     lines = [table(head, rows) if rows else "no plugins are ready"]
     if hidden := len(decisions) - len(shown):
         lines.append(f"\n{hidden} more cannot run now: peg plugins list --all --why")
     data = {
-        "plugins": [summary(decision) for decision in decisions],
+        "plugins": [{**summary(item), "not_granted": not_granted(item.record, inventory.state)} for item in decisions],
         "warnings": inventory.selection.warnings,
         "shadowed": inventory.index.shadowed,
     }
     return Answer(data, "\n".join(lines))
 
 
-def _row(decision: Decision, *, why: bool) -> list[str]:
+def _row(decision: Decision, state: State, *, why: bool) -> list[str]:
     record = decision.record
     head = [decision.id, record.version or "", state_word(decision)]
+    if why and decision.state == READY and (missing := not_granted(record, state)):
+        return [*head, _ungranted_text(missing, record.manifest), f"peg plugins grant {decision.id}"]
     if why:
         return [*head, decision.message, decision.hint]
     return [*head, (record.manifest or {}).get("summary", "")]
+
+
+def _ungranted_text(missing: Mapping[str, Any], manifest: Mapping[str, Any] | None) -> str:
+    if missing == (manifest or {}).get("permissions"):
+        return "no permissions are granted"
+    return f"not granted: {', '.join(sorted(missing))}"
 
 
 def state_word(decision: Decision) -> str:
@@ -89,6 +99,7 @@ def info(plugin: str) -> Answer:
         "problems": [{"reason": reason, "message": text, "fix": hint} for reason, text, hint in record.problems],
         "permissions": manifest.get("permissions", {}) if record.manifest else None,
         "granted": (inventory.state.grant(record.id, record.dist) or {}).get("permissions"),
+        "not_granted": not_granted(record, inventory.state),
     }
     return Answer(data, _info_text(decision, data))
 
@@ -105,6 +116,8 @@ def _info_text(decision: Decision, data: Mapping[str, Any]) -> str:
     if data["claims"]:
         lines.append(f"offers: {', '.join(data['claims'])}")
     lines += permission_lines(data["permissions"], granted=data["granted"])
+    if missing := data["not_granted"]:
+        lines.append(f"  {_ungranted_text(missing, record.manifest)}: peg plugins grant {decision.id}")
     lines += [f"warning: {text}" for text in record.warnings]
     return "\n".join(lines)
 

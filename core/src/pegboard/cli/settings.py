@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -39,25 +40,48 @@ def show() -> Answer:
 def explain(key: str) -> Answer:
     """Show the value of KEY, the layer, file and line it comes from, and what it overrode."""
     settings = config.load(tolerant=True)
+    for problem in settings.problems:
+        if f"`{key}`" in problem.message:  # it is written somewhere, and does not hold
+            Output.current().warn(problem.message)
     found = settings.explain(key)
-    if found is None:
-        return _explain_unset(key, settings)
+    return _explain_unset(key, settings) if found is None else _explained(found)
+
+
+def _explained(found: Explained) -> Answer:
     lines = [f"{found.key} = {_shown(found.value)}", f"from {_where(found)}"]
     lines += [f"instead of {_shown(value.value)}, from {_place(value)}" for value in found.overrode]
-    return Answer({"key": key, "set": True, **_source(found), "value": found.value}, "\n".join(lines))
+    return Answer({"key": found.key, "set": True, **_source(found), "value": found.value}, "\n".join(lines))
 
 
 def _explain_unset(key: str, settings: Config) -> Answer:
     table = settings.get(key)
     if table:
         return Answer({"key": key, "set": True, "value": table}, f"{key} is a table: {', '.join(sorted(table))}")
-    part = shape.subschema(config.schema(), config.split_key(key))
+    path = config.split_key(key)
+    part = shape.subschema(config.schema(), path)
+    if part is None and len(path) > 2 and path[0] == "plugins":
+        part = _plugin_part(path[1], path[2:])
+        if part is not None and "default" in part:
+            return _explained(Explained(key, part["default"], "defaults", None, None, ()))
     if part is None:
         near = get_close_matches(key, [*settings.keys(), *config.schema()["properties"]], n=1)
         meant = f"; did you mean `{near[0]}`?" if near else ""
         raise UsageError(f"there is no setting `{key}`{meant}", hint="peg config schema")
     text = f"{key} is not set\n{part.get('description', '')}"
     return Answer({"key": key, "set": False, "value": None}, text.strip())
+
+
+def _plugin_part(plugin: str, path: config.Key) -> Mapping[str, Any] | None:
+    """What a plugin's schema says of an option; nothing is known, and anything may be set, where it has none."""
+    record = next((record for record in Inventory().index.plugins if record.id == plugin), None)
+    if record is None:
+        return {"description": f"no plugin `{plugin}` is installed"}
+    part: Any = _plugin_schema(record)
+    if part is None:
+        return {"description": f"plugin `{plugin}` has no schema of its settings"}
+    for name in path:
+        part = part.get("properties", {}).get(name) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else None
 
 
 @command("schema")

@@ -35,15 +35,19 @@ def judged(record: PluginRecord) -> Reading:
 
 
 def _schema_files(manifest: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    places = [("config.schema", manifest.get("config", {}).get("schema"))]
-    for tool in manifest.get("contributes", {}).get("tools", ()):
-        places += [(f"tool `{tool['name']}`: {key}", tool.get(key)) for key in ("input_schema", "output_schema")]
-    for place, value in places:
+    for place, value in _schemas(manifest):
         if isinstance(value, str):
             try:
                 json.loads((folder / value).read_text("utf-8"))
             except (OSError, ValueError) as error:
                 yield f"{place}: `{value}` is no readable JSON: {error}"
+
+
+def _schemas(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "config.schema", manifest.get("config", {}).get("schema")
+    for tool in manifest.get("contributes", {}).get("tools", ()):
+        for key in ("input_schema", "output_schema"):
+            yield f"tool `{tool.get('name')}`: {key}", tool.get(key)
 
 
 # --- writing it from the code -----------------------------------------------------------------------------------------
@@ -81,6 +85,14 @@ def compiled(text: str, code: Mapping[str, Any]) -> str:
     if code["tools"] is not None:
         _compile_tools(document, code["tools"])
     return tomlkit.dumps(document)
+
+
+def left_over(before: str, after: str, folder: Path) -> list[str]:
+    """Schema files that one manifest names and the next does not; they are the author's, and would still be shipped."""
+    named, still = (
+        {value for _, value in _schemas(tomllib.loads(text)) if isinstance(value, str)} for text in (before, after)
+    )
+    return sorted(name for name in named - still if (folder / name).is_file())
 
 
 def _compile_hooks(document: Any, hooks: Mapping[str, Mapping[str, Any]]) -> None:

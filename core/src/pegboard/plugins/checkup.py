@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pegboard.config import Config
+from pegboard.errors import ConfigError
 from pegboard.hookspecs import SPECS
 from pegboard.plugins import lockfile, packages
 from pegboard.plugins.index import Index, PluginRecord, same_name
+from pegboard.plugins.models import AUTO, DEMO, can_serve, resolve_alias
 from pegboard.plugins.select import BLOCKED, DISABLED, QUARANTINED, READY, REJECTED, Decision, Selection
 from pegboard.plugins.state import State, default_path
 from pegboard.types import HealthFinding
@@ -20,7 +22,7 @@ def check_plugins(index: Index, state: State, selection: Selection, config: Conf
     findings = [finding for decision in selection.decisions for finding in _of_plugin(decision, state)]
     findings += [_warn(text, "peg plugins list --all") for text in selection.warnings]
     findings += [*_shadowed(index), *_cycles(selection), *_settings(index, config), *_overrides(index, config)]
-    findings += [*_leftovers(index, state), *_state(state, index)]
+    findings += [*_leftovers(index, state), *_state(state, index), *_model(selection, config)]
     return findings
 
 
@@ -103,6 +105,21 @@ def _state(state: State, index: Index) -> Iterator[HealthFinding]:
             f"safe mode: {state.failed_starts} starts died in a row, the last one while `{state.culprit}` was activated"
         )
         yield HealthFinding(status="fail", what=what, fix=f"peg plugins disable {state.culprit}")
+
+
+def _model(selection: Selection, config: Config) -> Iterator[HealthFinding]:
+    """Whether a run that names no model would find one, as far as manifests tell."""
+    try:
+        name = resolve_alias(config, config.get("model") or AUTO)
+    except ConfigError as error:
+        yield HealthFinding(status="fail", what=error.message, fix=error.hint)
+        return
+    manifests = [record.manifest or {} for record in selection.ready.values()]
+    if any(can_serve(manifest, name) for manifest in manifests):
+        return
+    has_demo = any(can_serve(manifest, DEMO) for manifest in manifests)
+    told = "`auto` finds none" if name == AUTO else f"no installed plugin knows `{name}`"
+    yield _warn(f"no model: {told}", f"peg config set model {DEMO}" if has_demo else "peg plugins list --all")
 
 
 def _warn(what: str, fix: str) -> HealthFinding:

@@ -275,6 +275,10 @@ class PluginHost:
         """The model of a name, made once and closed by `stop`. See `Models.get` for what it raises."""
         return await self._models.get(name)
 
+    def check_model(self, name: str) -> None:
+        """Refuse the name of a model that no plugin could be asked for; none is activated. Raises as `model` does."""
+        self._models.check(name)
+
     def driver(self, kind: str, name: str | None = None) -> Any:
         """The driver of a kind, made once; the one that the configuration names unless a name is given.
 

@@ -6,9 +6,9 @@ Only the plugin that a name belongs to is activated. What a model can do is not 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pegboard.config import Config, join_key
 from pegboard.errors import (
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pegboard.plugins.peg import Peg
 
 AUTO = "auto"
-_DEMO = "scripted:demo"
+DEMO = "scripted:demo"
 """For hints only: a model that needs neither key nor network."""
 _SCRIPTED = "with scripted models"
 _KNOWN = {
@@ -87,21 +87,15 @@ class Models:
         self._made[name] = (pegs[0] if len(pegs) == 1 else None, model)
         return model
 
+    def check(self, name: str) -> None:
+        """Refuse a name that no plugin could be asked for, without activating one. Raises as `get` does."""
+        name = self.resolve_alias(name)
+        if name != AUTO and not self._candidates(name):
+            raise self._nobody(name, (), self._host.faults.count)
+
     def resolve_alias(self, name: str) -> str:
         """The name behind an alias of the configuration, followed to its end."""
-        aliases = self._host.config.get("models.aliases", {})
-        way = [name]
-        while way[-1] in aliases:
-            way.append(aliases[way[-1]])
-            if way[-1] in way[:-1]:
-                key = join_key(("models", "aliases", way[-2]))
-                found = self._host.config.explain(key)
-                where = f" ({found.file}:{found.line})" if found and found.file else ""
-                raise ConfigError(
-                    f"the model alias `{name}` goes round in a circle: {' → '.join(way)}{where}",
-                    hint=f"peg config explain {key}",
-                )
-        return way[-1]
+        return resolve_alias(self._host.config, name)
 
     def forget(self, peg: Peg) -> None:
         """Ask again for what a plugin made."""
@@ -160,6 +154,42 @@ class Models:
         return names
 
 
+def resolve_alias(config: Config, name: str) -> str:
+    """The name behind an alias of the configuration, followed to its end.
+
+    Raises:
+        ConfigError: the aliases form a circle.
+    """
+    aliases = config.get("models.aliases", {})
+    way = [name]
+    while way[-1] in aliases:
+        way.append(aliases[way[-1]])
+        if way[-1] in way[:-1]:
+            key = join_key(("models", "aliases", way[-2]))
+            found = config.explain(key)
+            where = f" ({found.file}:{found.line})" if found and found.file else ""
+            raise ConfigError(
+                f"the model alias `{name}` goes round in a circle: {' → '.join(way)}{where}",
+                hint=f"peg config explain {key}",
+            )
+    return way[-1]
+
+
+def can_serve(manifest: Mapping[str, Any], name: str) -> bool:
+    """Whether a plugin may make this model, as far as its manifest tells; one that lists no models may make any.
+
+    Scripted models are for tests, and none of them is chosen for `auto`.
+    """
+    if "provide_model" not in manifest.get("hooks", {}):
+        return False
+    listed = contributed(manifest, "models")
+    if name == AUTO:
+        return not listed or any(not _fits(f"{item['name']}:", _KNOWN[_SCRIPTED]) for item in listed)
+    provider, colon, _ = name.partition(":")
+    named = bool(colon) and any(provider == item["name"] for item in listed)
+    return not listed or named or any(_fits(name, item.get("patterns", ())) for item in listed)
+
+
 def _no_default(pegs: Sequence[Peg], cause: str) -> ModelNoneError:
     """None for `auto`; what could be named instead, where there is anything."""
     offered = [pattern for peg in pegs for pattern in _patterns(peg) or [f"{name}:*" for name in _providers(peg)]]
@@ -167,7 +197,7 @@ def _no_default(pegs: Sequence[Peg], cause: str) -> ModelNoneError:
         return ModelNoneError(f"no model is configured, and no installed plugin offers one{cause}")
     names = ", ".join(f"`{pattern}`" for pattern in offered)
     provider = next(name for peg in pegs for name in _providers(peg))
-    example = _DEMO if _fits(_DEMO, offered) else f"{provider}:MODEL"
+    example = DEMO if _fits(DEMO, offered) else f"{provider}:MODEL"
     return ModelNoneError(
         f"no model is configured, and no installed plugin has one for `auto`; there are {names}{cause}",
         hint=f"peg config set model {example}",

@@ -124,6 +124,13 @@ def permissions_of(record: PluginRecord, state: State, settings: Mapping[str, An
     return Permissions(record.id, declared, granted, settings.get("permissions", {}), record.dist, unlimited=free)
 
 
+def not_granted(record: PluginRecord, state: State) -> dict[str, list[str]]:
+    """What an installed plugin declares and nobody granted; a newcomer is granted it at its first start."""
+    if record.source != "entry_point" or state.known_dist(record.id) is None:
+        return {}
+    return permissions_of(record, state, {}).not_granted
+
+
 def _remaining(
     kind: str,
     declared: Mapping[str, Sequence[str]],

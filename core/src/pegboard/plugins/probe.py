@@ -28,6 +28,9 @@ async def probe(plugin: str) -> dict[str, Any]:
     host = PluginHost(autoload=True, config=config.load(tolerant=True))
     try:
         await host.start()
+        failed = host.peg(plugin).error
+        if failed is not None:  # at the start already; a second try of an import that hangs takes as long again
+            raise failed
         await host.activate(plugin, force=True)
     except Exception as error:
         return {"ok": False, "reason": describe(error)}

@@ -1,4 +1,4 @@
-"""The model `{{ cookiecutter.name }}:echo`."""
+"""The models `{{ cookiecutter.name }}:echo` and `{{ cookiecutter.name }}-…`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class EchoModel(ModelBase):
     """Answers with what it was asked. Replace the body of `stream` by a request to a provider."""
 
     provider = "{{ cookiecutter.name }}"
-    name = "echo"
 
-    def __init__(self, prefix: str = "") -> None:
+    def __init__(self, prefix: str = "", name: str = "echo") -> None:
+        self.name = name
         self._prefix = prefix
 
     def capabilities(self, model: str) -> ModelCapabilities:

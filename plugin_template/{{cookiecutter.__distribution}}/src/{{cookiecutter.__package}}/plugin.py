@@ -46,8 +46,10 @@ class Plugin:
 
     @hookimpl
     def provide_model(self, ctx: HostContext, name: str) -> ModelBase | None:
-        """The model of a name that begins with `{{ cookiecutter.name }}:`; no opinion on others."""
-        return EchoModel(self.settings.prefix) if name == "{{ cookiecutter.name }}:echo" else None
+        """The model `echo`, and every name that the patterns of the manifest match; no opinion on others."""
+        model = name.removeprefix("{{ cookiecutter.name }}:")
+        known = name == "{{ cookiecutter.name }}:echo" or model.startswith("{{ cookiecutter.name }}-")
+        return EchoModel(self.settings.prefix, model) if known else None
 {%- endif %}
 {%- if 'observer' in kinds %}
 
