@@ -27,7 +27,7 @@ from pegboard.journal import Step
 from pegboard.lazy import LazyModule
 from pegboard.locks import ResourceLocks
 from pegboard.run import BoundTool, Run
-from pegboard.tools import FunctionTool, check_arguments, execute, tool
+from pegboard.tools import check_arguments, execute, is_cheap, tool
 from pegboard.types import (
     Action,
     Allow,
@@ -143,7 +143,7 @@ class _Pending:
     @property
     def is_cheap(self) -> bool:
         """Whether a task of its own would cost more than the call."""
-        return self.bound is None or (isinstance(self.bound.tool, FunctionTool) and self.bound.tool.inline)
+        return self.bound is None or is_cheap(self.bound.tool)
 
     async def perform(self) -> None:
         """Read the result back, or make it."""
@@ -243,7 +243,9 @@ async def _guarded(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str
 
 
 async def _action(run: Run, call: ToolCall, bound: BoundTool) -> Action:
-    seen = _copied(call.arguments)  # gates, labels and audit get a copy of their own
+    hooks = run.hooks
+    shown = bound.owner is not None or hooks.authorize or hooks.label or hooks.audit
+    seen = _copied(call.arguments) if shown else call.arguments  # those who look get a copy of their own
     return Action(
         verb="tool.call",
         resource=bound.tool.name,

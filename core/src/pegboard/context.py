@@ -38,6 +38,7 @@ SELECTION_TOKENS = 18_000
 SELECTION_SHARE = 0.3
 RESERVE_SHARE = 0.1
 DEFAULT_OUTPUT_TOKENS = 4096
+"""Kept free, and reserved in a budget, for an answer whose length nothing limits."""
 MAX_RUNGS = 8
 
 Prepared = tuple[Sequence[Message], tuple[int, ...]]

@@ -246,7 +246,7 @@ async def execute(tool: Tool, args: Mapping[str, Any], call: ToolCall, ctx: Tool
     """
     try:
         running = tool.execute(args, ctx)
-        result = await (running if _is_cheap(tool) else _limited(running, _ToolLimit(tool.name, tool.timeout_s)))
+        result = await (running if is_cheap(tool) else _limited(running, _ToolLimit(tool.name, tool.timeout_s)))
     except (ApprovalNeededError, ToolUnsafeUnknownError):
         raise  # of a child run: what only a person can decide is not for the model
     except HookTimeoutError:
@@ -287,7 +287,9 @@ async def _limited(running: Any, limit: _ToolLimit) -> Any:
     return await finish(running, waiting, limit)
 
 
-def _is_cheap(tool: Tool) -> bool:
+def is_cheap(tool: Tool) -> bool:
+    """Whether it returns at once, so that a task or a deadline of its own would cost more than the call."""
+    """Whether it returns at once, so that a task or a deadline of its own would cost more than the call."""
     return isinstance(tool, FunctionTool) and tool.inline
 
 
@@ -351,6 +353,7 @@ __all__ = [
     "call_tool",
     "check_arguments",
     "execute",
+    "is_cheap",
     "result_of",
     "spec_for",
     "tool",

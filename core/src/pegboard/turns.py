@@ -49,8 +49,6 @@ from pegboard.types import (
 
 Send = Callable[[ModelRequest], Awaitable[ModelResponse]]
 EVALUATE_EVERY_TURNS = 3
-DEFAULT_MAX_OUTPUT = 4096
-"""Tokens reserved for an answer whose length nothing limits."""
 
 
 async def take_turns(run: Run, state: RunState) -> RunState:
@@ -428,7 +426,7 @@ def _capped(run: Run, request: ModelRequest) -> ModelRequest:
     limited = run.budget.limits("tokens") or run.budget.limits("cost_usd")
     if not limited or request.settings.max_output_tokens is not None:
         return request
-    settings = evolve(request.settings, max_output_tokens=DEFAULT_MAX_OUTPUT)
+    settings = evolve(request.settings, max_output_tokens=context.DEFAULT_OUTPUT_TOKENS)
     return evolve(request, settings=settings)
 
 
@@ -441,16 +439,16 @@ async def _most_cost(run: Run, request: ModelRequest) -> float:
             f"a money limit is set and the price of `{request.model}` is not known",
             hint="peg help budget.price_unknown",
         )
-    output = request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT
+    output = request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
     return (_input_tokens(request) * price.input + output * price.output) / 1_000_000
 
 
 def _most_tokens(request: ModelRequest) -> int:
-    return _input_tokens(request) + (request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT)
+    return _input_tokens(request) + (request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS)
 
 
 def _made_of(request: ModelRequest) -> str:
-    output = request.settings.max_output_tokens or DEFAULT_MAX_OUTPUT
+    output = request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
     return f"about {_input_tokens(request)} for the request, and up to {output} for the answer"
 
 
