@@ -278,7 +278,7 @@ def configuration_page() -> str:
 
 def manifest_page() -> str:
     """Every key of `pegboard.toml`."""
-    schema = load_schema("plugins/manifest.schema.json")
+    schema = load_schema("plugins/discovery/manifest.schema.json")
     return page(
         "Manifest", f"{schema['description']} Required: `{'`, `'.join(schema['required'])}`.", schema_table(schema)
     )

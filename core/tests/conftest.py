@@ -16,7 +16,7 @@ from pegboard.hookspecs import hookimpl
 from pegboard.interfaces import Clock, Store
 from pegboard.journal import Journal
 from pegboard.model import ModelBase
-from pegboard.plugins.dispatch import CallRecord, Dispatcher
+from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
 from pegboard.run import BoundTool, Run, RunServices
 from pegboard.types import Price, PriceTable, StreamEvent, Tier, ToolResult
 

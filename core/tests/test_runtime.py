@@ -28,7 +28,8 @@ from pegboard.errors import (
 from pegboard.events import Event
 from pegboard.journal import MemoryStore
 from pegboard.run import RunServices
-from pegboard.runtime import KEPT_RUNS, get_model_for_name
+from pegboard.runs import KEPT
+from pegboard.runtime import get_model_for_name
 from pegboard.types import (
     AgentDependency,
     Price,
@@ -161,7 +162,7 @@ async def test_a_thousand_runs_at_once(board: Pegboard) -> None:
 
     assert [result.output for result in results] == [str(n) for n in range(1000)]
     assert board.running == ()
-    assert len([result for result in results if _is_known(board, result.run)]) == KEPT_RUNS
+    assert len([result for result in results if _is_known(board, result.run)]) == KEPT
 
 
 def _is_known(board: Pegboard, run: str) -> bool:

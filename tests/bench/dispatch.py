@@ -18,7 +18,7 @@ from typing import Any
 
 import pluggy
 from pegboard.hookspecs import hookimpl
-from pegboard.plugins.dispatch import CallRecord, Dispatcher
+from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
 
 ROUNDS = 60
 CALLS = 500

@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("agent",),
     ("journal", "state", "run", "context"),
     ("calls", "recovery", "turns", "phases", "runner", "conversation"),
+    ("runs", "services"),
     ("runtime",),
     ("cli",),
     ("__main__",),
@@ -114,6 +115,18 @@ def test_imports_point_down(path: Path) -> None:
 def test_breach_is_seen(room: str, source: str, complaint: str) -> None:
     """Each way round the rule is noticed."""
     assert complaint in "".join(breaches(SOURCE / f"{room}.py", source))
+
+
+@pytest.mark.parametrize("room", ["discovery", "dispatch"])
+def test_lower_rooms_of_the_host_stand_alone(room: str) -> None:
+    """Finding plugins and calling hooks know nothing of the host, so that each can be read, and loaded, without it."""
+    imports = [
+        module
+        for path in (SOURCE / "plugins" / room).glob("*.py")
+        for module, *_ in imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    strangers = [name for name in imports if name.startswith("pegboard.plugins.")]
+    assert [name for name in strangers if not name.startswith(f"pegboard.plugins.{room}")] == []
 
 
 def test_package_itself_imports_nothing() -> None:

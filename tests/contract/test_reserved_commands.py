@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pegboard.cli.table import COMMANDS
-from pegboard.plugins import reserved
+from pegboard.plugins.discovery import reserved
 
 
 def test_the_reserved_names_are_those_of_the_command_line() -> None:

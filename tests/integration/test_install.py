@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from pegboard.errors import PluginInstallError
-from pegboard.plugins import wheels as wheels_of_core
-from pegboard.plugins.wheels import Installed
+from pegboard.plugins.packages import wheels as wheels_of_core
+from pegboard.plugins.packages.wheels import Installed
 
 MakeEnvironment = Callable[[str], Any]
 

@@ -17,7 +17,7 @@ import msgspec
 from pegboard.errors import AgentNotFoundError, RunBusyError, RunNotFoundError
 from pegboard.history import MessageLog
 from pegboard.interfaces import HostContext
-from pegboard.plugins.hooks import Hooks
+from pegboard.plugins.dispatch.hooks import Hooks
 from pegboard.run import Run
 from pegboard.types import Agent, Message, RunResult, StreamEvent
 

@@ -25,7 +25,7 @@ from pegboard.journal import Journal, MemoryStore, Step
 from pegboard.locks import Holder, ResourceLocks
 from pegboard.model import ModelBase, Sink, normalize
 from pegboard.output import StructuredOutput
-from pegboard.plugins.hooks import Hooks
+from pegboard.plugins.dispatch.hooks import Hooks
 from pegboard.state import ScopedState
 from pegboard.tools import as_tool
 from pegboard.types import (

@@ -137,9 +137,9 @@ def test_compile_survives_code_that_ends_the_process(peg: Any, mine: Path) -> No
 
 def test_link_uses_a_folder_in_place(peg: Any, mine: Path, site: Any) -> None:
     """A linked project is a plugin like any installed one, and follows its files."""
-    from pegboard.plugins import authoring
+    from pegboard.plugins.authoring import links
 
-    authoring.link(mine, site.folder)
+    links.link(mine, site.folder)
     site.python("-c", "pass")  # a new process reads the `.pth` only in a site folder, so the path is given here
     done = site.peg("plugins", "info", "mine", PYTHONPATH=f"{site.folder}:{mine / 'src'}")
 

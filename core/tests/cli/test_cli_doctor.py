@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins.state import StateFile
+from pegboard.plugins.discovery.state import StateFile
 
 
 def findings(peg: Any, *arguments: str, **environment: str) -> dict[str, str]:

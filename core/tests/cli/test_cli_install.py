@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from pegboard.errors import PluginInstallError
-from pegboard.plugins import installer, packages, wheels
-from pegboard.plugins.packages import Wanted
+from pegboard.plugins.packages import installer, programs, wheels
+from pegboard.plugins.packages.programs import Wanted
 
 MakeWheel = Callable[..., Path]
 INFO = "pegboard_sample-{version}.dist-info"
@@ -81,8 +81,8 @@ def target(site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             for info in site.folder.glob(f"{name.replace('-', '_')}-*.dist-info"):
                 installer._remove_by_record(info)
 
-    monkeypatch.setattr(packages, "install", install)
-    monkeypatch.setattr(packages, "uninstall", uninstall)
+    monkeypatch.setattr(programs, "install", install)
+    monkeypatch.setattr(programs, "uninstall", uninstall)
     monkeypatch.setenv("PYTHONPATH", str(site.folder))
     return site
 
@@ -139,11 +139,11 @@ def test_update_installs_what_is_newer(
     peg("plugins", "install", str(wheel()), "--yes")
     newer = wheel("1.1.0")
     offer = Wanted("pegboard-sample", "1.1.0", newer.as_uri(), wheels.sha256_of(newer))
-    monkeypatch.setattr(packages, "resolve", lambda spec, folder, upgrade: [offer])
+    monkeypatch.setattr(programs, "resolve", lambda spec, folder, upgrade: [offer])
     assert peg("plugins", "update", "sample", "--yes").exit_code == 0
     assert peg.json("plugins", "info", "sample")["data"]["version"] == "1.1.0"
 
-    monkeypatch.setattr(packages, "resolve", lambda spec, folder, upgrade: [])
+    monkeypatch.setattr(programs, "resolve", lambda spec, folder, upgrade: [])
     assert peg("plugins", "update", "--yes").stdout == "everything is up to date\n"
 
 
@@ -198,7 +198,7 @@ def test_refused_with_the_reason(
     peg: Any, target: Any, wheel: MakeWheel, more: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is wrong with a wheel is told before anything is installed."""
-    monkeypatch.setattr(packages, "resolve", lambda spec, folder, upgrade: [])
+    monkeypatch.setattr(programs, "resolve", lambda spec, folder, upgrade: [])
     result = peg("plugins", "install", str(wheel(**more)), "--yes")
 
     assert result.exit_code == 3
@@ -242,7 +242,7 @@ def test_a_wheel_with_another_hash_is_refused(tmp_path: Path, wheel: MakeWheel) 
     offer = Wanted("pegboard-sample", "1.0.0", wheel().as_uri(), "0" * 64)
 
     with pytest.raises(PluginInstallError, match="its hash differs"):
-        packages.fetch([offer], tmp_path)
+        programs.fetch([offer], tmp_path)
 
 
 def test_what_is_offered_without_a_hash_is_refused(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_what_is_offered_without_a_hash_is_refused(tmp_path: Path) -> None:
     offer = Wanted("x", "1", "https://example.org/x-1-py3-none-any.whl", None)
 
     with pytest.raises(PluginInstallError, match="without a hash"):
-        packages.fetch([offer], tmp_path)
+        programs.fetch([offer], tmp_path)
 
 
 def test_a_source_distribution_is_refused(tmp_path: Path) -> None:
@@ -261,15 +261,15 @@ def test_a_source_distribution_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
 
     with pytest.raises(PluginInstallError, match="has no wheel"):
-        packages.fetch([Wanted("x", "1", source.as_uri(), None)], folder)
+        programs.fetch([Wanted("x", "1", source.as_uri(), None)], folder)
 
 
 def test_requirements_that_do_not_hold_are_named(site: Any) -> None:
     """What an installed distribution needs and does not have is named; what holds is not."""
     site.plugin("wants", {}, requires=["click>=99", "msgspec", "nothing-like-this", 'x; python_version < "3"'])
 
-    assert packages.unmet("pegboard-wants") == [
-        f"`pegboard-wants` needs `click>=99`, and it would be {packages.installed_versions()['click']}",
+    assert programs.unmet("pegboard-wants") == [
+        f"`pegboard-wants` needs `click>=99`, and it would be {programs.installed_versions()['click']}",
         "`pegboard-wants` needs `nothing-like-this`, which is missing",
     ]
 
@@ -279,7 +279,7 @@ def test_failure_of_pip_is_told_in_its_words(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PIP_NO_INDEX", "1")
 
     with pytest.raises(PluginInstallError, match=r"could not be resolved: .*No matching distribution found"):
-        packages.resolve("pegboard-no-such-plugin", tmp_path)
+        programs.resolve("pegboard-no-such-plugin", tmp_path)
 
 
 def find_nothing(*names: str) -> Callable[..., Any]:
@@ -292,8 +292,8 @@ def test_the_pip_of_the_environment_is_used_first(monkeypatch: pytest.MonkeyPatc
     """Where pip is installed it resolves and installs."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
 
-    assert packages.pip().command == (sys.executable, "-m", "pip")
-    assert packages.installing_tool().name == "pip"
+    assert programs.pip().command == (sys.executable, "-m", "pip")
+    assert programs.installing_tool().name == "pip"
 
 
 def test_the_pip_that_python_brings_is_next(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,19 +301,19 @@ def test_the_pip_that_python_brings_is_next(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(importlib.util, "find_spec", find_nothing("pip"))
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
-    assert packages.pip().environment["PYTHONPATH"].endswith(".whl")
-    assert packages.installing_tool().command == ("/bin/uv", "pip")
+    assert programs.pip().environment["PYTHONPATH"].endswith(".whl")
+    assert programs.installing_tool().command == ("/bin/uv", "pip")
 
 
 def test_uv_lends_a_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     """With neither pip nor ensurepip, uv lends one; without uv too, the error says so."""
     monkeypatch.setattr(importlib.util, "find_spec", find_nothing("pip", "ensurepip"))
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
-    assert packages.pip().name == "pip lent by uv"
+    assert programs.pip().name == "pip lent by uv"
 
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(PluginInstallError, match="neither pip nor uv"):
-        packages.pip()
+        programs.pip()
 
 
 def test_a_folder_of_wheels_is_resolved_and_fetched(tmp_path: Path, wheel: MakeWheel, monkeypatch: Any) -> None:
@@ -324,8 +324,8 @@ def test_a_folder_of_wheels_is_resolved_and_fetched(tmp_path: Path, wheel: MakeW
     folder = tmp_path / "into"
     folder.mkdir()
 
-    wanted = packages.resolve("pegboard-sample", folder)
-    (file,) = packages.fetch(wanted, folder)
+    wanted = programs.resolve("pegboard-sample", folder)
+    (file,) = programs.fetch(wanted, folder)
 
     assert [(item.name, item.version) for item in wanted] == [("pegboard-sample", "1.0.0")]
     assert wheels.sha256_of(file) == wheels.sha256_of(made)

@@ -138,7 +138,7 @@ def test_plugins_can_make_a_group_of_their_own(peg: Any, site: Any) -> None:
 
 def test_help_works_when_nothing_can_be_read(peg: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--help` never fails, whatever is wrong with the index."""
-    from pegboard.plugins import index
+    from pegboard.plugins.discovery import index
 
     monkeypatch.setattr(index, "load", None)
 

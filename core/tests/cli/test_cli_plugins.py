@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins import state
+from pegboard.plugins.discovery import state
 
 MANIFEST = {
     "summary": "Looks at repositories",
@@ -262,7 +262,7 @@ def test_verify_without_a_lock_tells_how_to_make_one(peg: Any) -> None:
 
 def test_safe_mode_ends_with_the_culprit(peg: Any, site: Any, tmp_path: Path) -> None:
     """After two starts that died, plugins are off and the culprit is named; disabling it ends that."""
-    from pegboard.plugins.state import StateFile
+    from pegboard.plugins.discovery.state import StateFile
 
     site.plugin("killer", {})
     file = StateFile()

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins import describe, installer, probe, throwaway
-from pegboard.plugins.state import StateFile
+from pegboard.plugins.authoring import describe
+from pegboard.plugins.discovery.state import StateFile
+from pegboard.plugins.packages import installer, probe, throwaway
 
 
 @pytest.fixture

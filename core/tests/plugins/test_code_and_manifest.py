@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from pegboard import hookimpl
 from pegboard.errors import PluginContributionsError, PluginKindError
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.select import Decision
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.index import PluginRecord
 from pegboard.plugins.offers import ToolProxy
 from pegboard.plugins.peg import Peg
-from pegboard.plugins.select import Decision
 from pegboard.tools import DirectToolContext, FunctionTool
 from pegboard.types import ToolCall
 from pegboard_testing import PluginDist

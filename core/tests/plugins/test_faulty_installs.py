@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 import pytest
 from pegboard.errors import PermissionDeniedError
-from pegboard.plugins import index, select, state
+from pegboard.plugins.discovery import index, select, state
+from pegboard.plugins.discovery.state import StateFile
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.state import StateFile
 from pegboard_testing import PluginDist, startup_imports
 
 Install = Callable[..., PluginDist]
@@ -96,7 +96,7 @@ def test_the_commands_that_repair_import_no_plugin(plugin_site: Path, plugin_dis
     """Listing and switching off work while a plugin raises, exits or hangs when it is imported."""
     plugin_dist({"id": "bad", **EAGER}, {"__init__.py": code})
     repair = (
-        "from pegboard.plugins import index, select, state\n"
+        "from pegboard.plugins.discovery import index, select, state\n"
         "file = state.StateFile()\n"
         "file.disable('bad')\n"
         "found = select.select(index.load(), file.read()).find('bad')[0]\n"

@@ -26,8 +26,8 @@ from pegboard.errors import (
     PluginTimeoutError,
     ToolNotFoundError,
 )
+from pegboard.plugins.discovery.state import StateFile
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.state import StateFile
 from pegboard.types import Deny, PluginCandidate
 from pegboard_testing import FakeClock, PluginDist
 

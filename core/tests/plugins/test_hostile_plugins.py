@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import pytest
 from pegboard import config, hookimpl, tool
 from pegboard.errors import ConfigError, PluginCollisionError, PluginContributionsError, PluginManifestError
-from pegboard.plugins import loading, manifest
+from pegboard.plugins import loading
+from pegboard.plugins.discovery import manifest
+from pegboard.plugins.discovery.reserved import TOOLS
+from pegboard.plugins.discovery.state import StateFile
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.reserved import TOOLS
-from pegboard.plugins.state import StateFile
 from pegboard_testing import PluginDist
 
 Install = Callable[..., PluginDist]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins import index
-from pegboard.plugins.index import Index, PluginRecord
+from pegboard.plugins.discovery import index
+from pegboard.plugins.discovery.index import Index, PluginRecord
 from pegboard_testing import PluginDist, plugin_dist, startup_imports
 
 Age = Callable[[Path], None]
@@ -389,7 +389,7 @@ def test_cold_starts_at_once_leave_one_valid_index(site: Path, home: Path, age: 
     """Processes that start together with no cache do not disturb one another."""
     plugin_dist(site, {"id": "demo"})
     age(site)
-    code = f"from pegboard.plugins import index; print([r.id for r in index.load([{str(site)!r}]).plugins])"
+    code = f"from pegboard.plugins.discovery import index; print([r.id for r in index.load([{str(site)!r}]).plugins])"
     running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     said = [process.communicate(timeout=60)[0].strip() for process in running]
 
@@ -401,7 +401,7 @@ def test_the_warm_path_imports_nothing_heavy(site: Path, age: Age) -> None:
     """A start that finds a valid cache pays for `os`, `sys` and `marshal`."""
     plugin_dist(site, {"id": "demo"})
     age(site)
-    code = f"from pegboard.plugins import index; assert index.load([{str(site)!r}]).from_cache == WARM"
+    code = f"from pegboard.plugins.discovery import index; assert index.load([{str(site)!r}]).from_cache == WARM"
     startup_imports(code.replace("WARM", "False"))
 
     started = startup_imports(code.replace("WARM", "True"), forbidden=HEAVY)
@@ -412,6 +412,6 @@ def test_the_warm_path_imports_nothing_heavy(site: Path, age: Age) -> None:
 def test_judging_imports_neither_pydantic_nor_jsonschema(site: Path) -> None:
     """A scan after an install stays affordable."""
     plugin_dist(site, {"id": "demo"})
-    code = f"from pegboard.plugins import index; index.load([{str(site)!r}])"
+    code = f"from pegboard.plugins.discovery import index; index.load([{str(site)!r}])"
 
     startup_imports(code, forbidden=("pydantic", "jsonschema", "stevedore", "pegboard_demo"))

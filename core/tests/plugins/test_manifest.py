@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pegboard import config, shape
-from pegboard.plugins import manifest
+from pegboard.plugins.discovery import manifest
 
 FULL = """
 schema = 1

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins import state
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.state import StateFile
+from pegboard.plugins.discovery import state
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.state import StateFile
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_claims_are_remembered(file: StateFile) -> None:
 
 def dies_while_activating(file: StateFile, plugin: str) -> None:
     code = (
-        "import os; from pegboard.plugins.state import StateFile;"
+        "import os; from pegboard.plugins.discovery.state import StateFile;"
         f"StateFile({file.path!r}).starting({plugin!r}); os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
@@ -196,7 +196,7 @@ def test_nothing_is_written_when_nothing_changes(file: StateFile) -> None:
 
 def test_writers_at_the_same_time_lose_nothing(file: StateFile) -> None:
     """Each change is made to what is there, under a lock."""
-    code = "import sys; from pegboard.plugins.state import StateFile; StateFile(sys.argv[1]).disable(sys.argv[2])"
+    code = "import sys; from pegboard.plugins.discovery import state; state.StateFile(sys.argv[1]).disable(sys.argv[2])"
     assert file.path is not None
     running = [subprocess.Popen([sys.executable, "-c", code, file.path, f"p{number}"]) for number in range(8)]
     assert [process.wait(60) for process in running] == [0] * 8

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard.plugins import select
-from pegboard.plugins.index import Index, PluginRecord
-from pegboard.plugins.select import Selection
-from pegboard.plugins.state import State, quarantine_key
+from pegboard.plugins.discovery import select
+from pegboard.plugins.discovery.index import Index, PluginRecord
+from pegboard.plugins.discovery.select import Selection
+from pegboard.plugins.discovery.state import State, quarantine_key
 from pegboard_testing import startup_imports
 
 
@@ -347,7 +347,7 @@ def test_the_order_of_installation_does_not_matter() -> None:
 def test_choosing_imports_nothing_heavy(tmp_path: Path) -> None:
     """`peg plugins list` pays for the index and the state only."""
     code = (
-        "from pegboard.plugins import index, select, state\n"
+        "from pegboard.plugins.discovery import index, select, state\n"
         "select.select(index.Index([], [], []), state.StateFile().read())"
     )
     startup_imports(code, forbidden=("json", "re", "asyncio", "pathlib", "pluggy", "msgspec", "typing"))

@@ -12,11 +12,11 @@ import pytest
 from pegboard import hookimpl
 from pegboard.config import load as load_config
 from pegboard.errors import CredentialsMissingError, PermissionDeniedError
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.state import State
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.index import PluginRecord
 from pegboard.plugins.permissions import Permissions, permissions_of
 from pegboard.plugins.services import PluginContext
-from pegboard.plugins.state import State
 from pegboard.types import Secret, SecretRef
 from pegboard_testing import FakeClock
 

@@ -125,7 +125,7 @@ def _reached(host: str) -> HealthFinding:
 
 async def check_deep(inventory: Inventory, settings: Config) -> list[HealthFinding]:
     """Each plugin alone in a process, then the health checks of those that work, on a board."""
-    from pegboard.plugins import installer
+    from pegboard.plugins.packages import installer
     from pegboard.runtime import Pegboard
 
     findings: list[HealthFinding] = []

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 
 from pegboard import folders
 from pegboard.errors import PluginNotFoundError
-from pegboard.plugins import index as indexes
-from pegboard.plugins import select as selections
-from pegboard.plugins import state as states
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.select import Decision
+from pegboard.plugins.discovery import index as indexes
+from pegboard.plugins.discovery import select as selections
+from pegboard.plugins.discovery import state as states
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.select import Decision
 
 
 class Inventory:

@@ -17,7 +17,7 @@ import click
 from pegboard.cli.contract import Output
 from pegboard.cli.groups import Entry, LazyGroup
 from pegboard.errors import PluginError, PluginLoadError, describe
-from pegboard.plugins.index import PluginRecord
+from pegboard.plugins.discovery.index import PluginRecord
 
 
 class PluginCommand:

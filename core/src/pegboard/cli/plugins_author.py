@@ -15,9 +15,11 @@ import pegboard
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.errors import PluginError, PluginInstallError, PluginManifestError, UsageError
-from pegboard.plugins import authoring, packages, scan
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.manifest import FILE_NAME
+from pegboard.plugins.authoring import agreement, compiling, links
+from pegboard.plugins.discovery import scan
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.manifest import FILE_NAME
+from pegboard.plugins.packages import programs
 
 _CHECK_LIMIT_S = 900.0
 _KINDS = frozenset({"tool", "model", "observer", "gate", "agent"})
@@ -96,14 +98,14 @@ def _render(template: str, answers: dict[str, str], output: Path) -> Path:
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def link(folder: Path) -> Answer:
     """Use the plugin project in FOLDER from where it is; its next start sees every change."""
-    project = authoring.read_project(folder)
+    project = links.read_project(folder)
     there = [record for record in Inventory().index.plugins if record.id in project.plugins]
     for record in there:
         if record.info_path and not Path(record.info_path, "direct_url.json").exists():
             text = f"plugin `{record.id}` is installed from {record.dist} {record.version}"
             raise PluginInstallError(text, hint=f"peg plugins uninstall {record.id} --keep-config")
-    authoring.link(folder)
-    for text in packages.unmet(project.name):
+    links.link(folder)
+    for text in programs.unmet(project.name):
         Output.current().warn(text)
     ids = sorted(project.plugins)
     return Answer({"dist": project.name, "plugins": ids, "folder": str(folder)}, f"linked {', '.join(ids)} to {folder}")
@@ -114,7 +116,7 @@ def link(folder: Path) -> Answer:
 def validate(plugin: str) -> Answer:
     """Check a manifest, the files it names, and that it agrees with the code. No plugin is imported."""
     record = _record(plugin)
-    found, warnings, unchecked = authoring.judged(record)
+    found, warnings, unchecked = agreement.judged(record)
     data = {"id": record.id, "manifest": record.manifest_path, "problems": found, "warnings": warnings}
     data["unchecked"] = unchecked
     lines = [*found, *(f"warning: {text}" for text in warnings), *(f"not checked: {text}" for text in unchecked)]
@@ -134,8 +136,8 @@ def compile_manifest(plugin: str, check: bool) -> Answer:
         raise PluginManifestError(f"there is no package with a `{FILE_NAME}` in `{plugin}`", hint="peg plugins new")
     path = Path(record.manifest_path or Path(record.package_path, FILE_NAME))
     before = path.read_text("utf-8") if path.exists() else f'schema = 1\nid = "{record.id}"\napi = ">=1.0,<2"\n'
-    after = authoring.compiled(before, authoring.code_of(record))
-    unnamed = authoring.left_over(before, after, Path(record.package_path))
+    after = compiling.compiled(before, compiling.code_of(record))
+    unnamed = compiling.left_over(before, after, Path(record.package_path))
     data = {"manifest": str(path), "changed": before != after, "text": after, "left_over": unnamed}
     for name in unnamed:
         Output.current().warn(f"`{name}` is named by nothing any more and would still be shipped; delete it")

@@ -15,10 +15,11 @@ from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines
 from pegboard.errors import PluginInstallError, UsageError
-from pegboard.plugins import index, installer, packages
-from pegboard.plugins.index import same_name
-from pegboard.plugins.installer import InstallPlan, NothingToInstallError
-from pegboard.plugins.wheels import WheelFile
+from pegboard.plugins.discovery import index
+from pegboard.plugins.discovery.index import same_name
+from pegboard.plugins.packages import installer, programs
+from pegboard.plugins.packages.installer import InstallPlan, NothingToInstallError
+from pegboard.plugins.packages.wheels import WheelFile
 
 _YES = option("-y", "--yes", is_flag=True, help="Install without a question.")
 _DRY = option("--dry-run", is_flag=True, help="Show what would happen and change nothing.")
@@ -131,7 +132,7 @@ def uninstall(plugin: str, keep_config: bool) -> Answer:
     if record.dist is None:
         raise PluginInstallError(f"plugin `{record.id}` is no installed distribution: it lies in `{record.location}`")
     dist = record.dist
-    needed = packages.dependants(dist)
+    needed = programs.dependants(dist)
     if needed:
         Output.current().warn(f"{', '.join(f'`{name}`' for name in needed)} will miss `{dist}`")
     ids = [other.id for other in inventory.index.plugins if other.dist and same_name(other.dist, dist)]

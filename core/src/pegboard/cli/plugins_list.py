@@ -10,10 +10,10 @@ import click
 from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.inventory import Inventory, whose
 from pegboard.cli.render import table
-from pegboard.plugins import index as indexes
+from pegboard.plugins.discovery import index as indexes
+from pegboard.plugins.discovery.select import READY, Decision, claims_of, provides
+from pegboard.plugins.discovery.state import State
 from pegboard.plugins.permissions import not_granted
-from pegboard.plugins.select import READY, Decision, claims_of, provides
-from pegboard.plugins.state import State
 
 
 @command("list")

@@ -12,8 +12,8 @@ import click
 from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.errors import ConfigError, PluginError
-from pegboard.plugins import files, lockfile
-from pegboard.plugins.index import PluginRecord
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.packages import files, lockfile
 
 _FILE = option(
     "--file",

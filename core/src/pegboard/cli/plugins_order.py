@@ -14,7 +14,7 @@ from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.errors import UsageError
 from pegboard.hookspecs import SPECS, Spec
-from pegboard.plugins import lockfile
+from pegboard.plugins.packages import lockfile
 
 
 @command("order")

@@ -11,9 +11,9 @@ from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines, state_word, summary
 from pegboard.errors import ConfigError
-from pegboard.plugins import state
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.state import StateFile
+from pegboard.plugins.discovery import state
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.state import StateFile
 
 _SCOPE = option(
     "--scope", type=click.Choice(["user", "project"]), default="user", help="For you everywhere, or in this folder."
@@ -45,7 +45,7 @@ def enable(plugin: str, scope: str, test: bool, yes: bool) -> Answer:
     if inventory.state.grant(record.id, record.dist) is None:
         _consent(record, yes=yes, hint=f"peg plugins enable {record.id} --yes")
     if test:
-        from pegboard.plugins import installer
+        from pegboard.plugins.packages import installer
 
         installer.try_plugins([record.id])
     if inventory.state.grant(record.id, record.dist) is None:

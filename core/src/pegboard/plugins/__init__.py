@@ -1,4 +1,5 @@
-"""The plugin host: finding, describing, choosing, activating and calling plugins.
+"""The plugin host: what a board does with its plugins, from finding them to calling them.
 
-Nothing is imported here: `peg plugins list` reads the index and the state and needs neither pluggy nor asyncio.
+`discovery` reads what is installed, `dispatch` calls hooks, `packages` installs, `authoring` helps those who write
+plugins; the modules beside them are the host of one board. Nothing is imported here.
 """

@@ -24,12 +24,12 @@ from pegboard.errors import (
     PluginTimeoutError,
 )
 from pegboard.interfaces import Clock
-from pegboard.plugins import select
-from pegboard.plugins.attribution import CallRecord
-from pegboard.plugins.calls import goes_up
-from pegboard.plugins.dispatch import Dispatcher
+from pegboard.plugins.discovery import select
+from pegboard.plugins.discovery.index import file_stamp
+from pegboard.plugins.dispatch.attribution import CallRecord
+from pegboard.plugins.dispatch.calls import goes_up
+from pegboard.plugins.dispatch.dispatcher import Dispatcher
 from pegboard.plugins.faults import FaultLog
-from pegboard.plugins.index import file_stamp
 from pegboard.plugins.loading import ABANDON_AFTER_S, DEACTIVATE_WITHIN_S, Loader, absent_imports
 from pegboard.plugins.offers import KINDS, Kind, Offers
 from pegboard.plugins.peg import Peg

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pegboard.config import Config
 from pegboard.errors import ConfigError
 from pegboard.hookspecs import SPECS
-from pegboard.plugins import lockfile, packages
-from pegboard.plugins.index import Index, PluginRecord, same_name
+from pegboard.plugins.discovery.index import Index, PluginRecord, same_name
+from pegboard.plugins.discovery.select import BLOCKED, DISABLED, QUARANTINED, READY, REJECTED, Decision, Selection
+from pegboard.plugins.discovery.state import State, default_path
 from pegboard.plugins.models import AUTO, DEMO, can_serve, resolve_alias
-from pegboard.plugins.select import BLOCKED, DISABLED, QUARANTINED, READY, REJECTED, Decision, Selection
-from pegboard.plugins.state import State, default_path
+from pegboard.plugins.packages import lockfile, programs
 from pegboard.types import HealthFinding
 
 _FAILED = (REJECTED, BLOCKED, QUARANTINED)
@@ -55,7 +55,7 @@ def _grants(record: PluginRecord, name: str, state: State) -> Iterator[HealthFin
 def _unmet(record: PluginRecord, name: str) -> Iterator[HealthFinding]:
     if record.dist is None:
         return
-    for text in packages.unmet(record.dist):
+    for text in programs.unmet(record.dist):
         yield _warn(f"{name}: {text}", f"pip install --upgrade {record.dist}")
 
 

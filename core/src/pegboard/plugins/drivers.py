@@ -14,7 +14,7 @@ from typing import Any
 from stevedore.driver import DriverManager
 
 from pegboard.errors import DriverCollisionError, DriverLoadError, DriverMissingError, describe
-from pegboard.plugins import index
+from pegboard.plugins.discovery import index
 
 GROUP = "pegboard.drivers."
 

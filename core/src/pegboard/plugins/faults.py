@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pegboard.plugins.attribution import CallRecord
+from pegboard.plugins.dispatch.attribution import CallRecord
 
 MAX_KEPT = 1000
 OnFault = Callable[[CallRecord, BaseException], object]

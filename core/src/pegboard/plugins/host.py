@@ -31,26 +31,26 @@ from pegboard.errors import (
 )
 from pegboard.hookspecs import SPECS
 from pegboard.lazy import LazyModule
-from pegboard.plugins import select
 from pegboard.plugins.activator import Activator
-from pegboard.plugins.dispatch import Dispatcher
+from pegboard.plugins.discovery import select
+from pegboard.plugins.discovery.index import file_stamp
+from pegboard.plugins.discovery.state import quarantine_key
+from pegboard.plugins.dispatch.dispatcher import Dispatcher
+from pegboard.plugins.dispatch.watchdog import Watchdog
 from pegboard.plugins.faults import Fault, FaultLog, OnCalled, OnFault
-from pegboard.plugins.index import file_stamp
 from pegboard.plugins.models import Models
 from pegboard.plugins.offers import KINDS, Kind, Offers, read_schema
 from pegboard.plugins.peg import Peg
 from pegboard.plugins.permissions import Permissions, permissions_of
 from pegboard.plugins.roster import Given, Roster
 from pegboard.plugins.services import PluginContext, Refreshed
-from pegboard.plugins.state import quarantine_key
-from pegboard.plugins.watchdog import Watchdog
 from pegboard.types import Agent, Secret, SecretRef
 
 if TYPE_CHECKING:
     from pegboard.interfaces import Clock, Module, Tool
     from pegboard.model import ModelBase
     from pegboard.plugins import drivers
-    from pegboard.plugins.hooks import Hooks
+    from pegboard.plugins.dispatch.hooks import Hooks
 else:
     drivers = LazyModule("pegboard.plugins.drivers")  # stevedore, not before the first driver
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pegboard.errors import PluginLoadError, PluginTimeoutError
 from pegboard.interfaces import Clock
-from pegboard.plugins.index import PluginRecord
+from pegboard.plugins.discovery.index import PluginRecord
 from pegboard.plugins.peg import Peg
 from pegboard.threads import DaemonPool
 

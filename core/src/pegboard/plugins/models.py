@@ -18,7 +18,7 @@ from pegboard.errors import (
     ModelNotFoundError,
     PegboardError,
 )
-from pegboard.plugins.manifest import contributed
+from pegboard.plugins.discovery.manifest import contributed
 
 if TYPE_CHECKING:
     from pegboard.model import ModelBase

@@ -16,8 +16,8 @@ from pegboard.errors import (
     PluginManifestError,
     describe,
 )
-from pegboard.plugins.manifest import contributed
-from pegboard.plugins.reserved import TOOLS
+from pegboard.plugins.discovery.manifest import contributed
+from pegboard.plugins.discovery.reserved import TOOLS
 from pegboard.regular import read_regular
 from pegboard.tools import FunctionTool, check_arguments
 

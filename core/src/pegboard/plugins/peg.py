@@ -19,12 +19,12 @@ from pegboard.errors import (
     PluginRequiresError,
 )
 from pegboard.hookspecs import SPECS, ImplOptions
-from pegboard.plugins import select
-from pegboard.plugins.manifest import BOARD_LIFE
+from pegboard.plugins.discovery import select
+from pegboard.plugins.discovery.manifest import BOARD_LIFE
 
 if TYPE_CHECKING:
-    from pegboard.plugins.index import PluginRecord, Stamp
-    from pegboard.plugins.select import Decision
+    from pegboard.plugins.discovery.index import PluginRecord, Stamp
+    from pegboard.plugins.discovery.select import Decision
     from pegboard.plugins.services import PluginContext
 
 _ERRORS: dict[str, type[PluginError]] = {

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pegboard.errors import PermissionDeniedError
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.state import State
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.state import State
 
 KINDS = ("fs_read", "fs_write", "net", "exec", "env", "secrets")
 

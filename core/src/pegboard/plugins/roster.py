@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from pegboard.config import Config
 from pegboard.errors import PluginCollisionError, PluginManifestError
 from pegboard.lazy import LazyModule
-from pegboard.plugins import index, manifest, select
-from pegboard.plugins.index import Index, PluginRecord
+from pegboard.plugins.discovery import index, manifest, select
+from pegboard.plugins.discovery.index import Index, PluginRecord
+from pegboard.plugins.discovery.state import State, StateFile, project_disabled
 from pegboard.plugins.peg import Peg
-from pegboard.plugins.state import State, StateFile, project_disabled
 
 if TYPE_CHECKING:
-    from pegboard.plugins import scan
+    from pegboard.plugins.discovery import scan
 else:
-    scan = LazyModule("pegboard.plugins.scan")  # importlib.metadata, not before a folder or an old index
+    scan = LazyModule("pegboard.plugins.discovery.scan")  # importlib.metadata, not before a folder or an old index
 
 _NOTHING = Index([], [], [])
 

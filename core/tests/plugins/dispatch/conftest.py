@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pegboard import deadline
 from pegboard.hookspecs import hookimpl, options_of
-from pegboard.plugins.dispatch import CallRecord, Dispatcher
+from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
 
 
 class Plugin:

@@ -97,7 +97,7 @@ STUBBORN = """
 import asyncio
 from pegboard.hookspecs import hookimpl
 from pegboard import deadline
-from pegboard.plugins.dispatch import Dispatcher
+from pegboard.plugins.dispatch.dispatcher import Dispatcher
 
 class Silent:
     def fault(self, record, error): print(record.error_code)

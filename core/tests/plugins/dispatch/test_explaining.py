@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pegboard.plugins.diff import changes
+from pegboard.plugins.dispatch.diff import changes
 from pegboard.types import RunState, evolve
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from pegboard.hookspecs import SPECS, Spec
-from pegboard.plugins.dispatch import Hooks
+from pegboard.plugins.dispatch.dispatcher import Hooks
 
 
 def expected(spec: Spec) -> str:
@@ -54,7 +54,7 @@ def test_no_argument_is_named_like_a_variable_of_the_generated_code() -> None:
 def test_importing_the_facade_imports_no_contract() -> None:
     """Neither pluggy nor the specifications; those come with the first `Dispatcher`."""
     code = (
-        "import sys; from pegboard.plugins.dispatch import Dispatcher, Hooks; Hooks(); "
+        "import sys; from pegboard.plugins.dispatch.dispatcher import Dispatcher, Hooks; Hooks(); "
         "print(*(name for name in ('pluggy', 'pegboard.hookspecs', 'pydantic') if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

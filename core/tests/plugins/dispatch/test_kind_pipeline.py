@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pegboard.hookspecs import SPECS, ImplOptions
-from pegboard.plugins.compose import compose
-from pegboard.plugins.implementation import inspected
+from pegboard.plugins.dispatch.compose import compose
+from pegboard.plugins.dispatch.implementation import inspected
 from pegboard.types import Part, evolve
 
 if TYPE_CHECKING:

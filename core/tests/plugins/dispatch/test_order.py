@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pegboard.hookspecs import ImplOptions
-from pegboard.plugins.order import Arrangement, Place, arrange
+from pegboard.plugins.dispatch.order import Arrangement, Place, arrange
 
 
 def place(plugin: str, provides: tuple[str, ...] = (), **options: Any) -> Place:

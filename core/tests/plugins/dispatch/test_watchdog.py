@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from pegboard.errors import HookTimeoutError
-from pegboard.plugins.watchdog import Watchdog
+from pegboard.plugins.dispatch.watchdog import Watchdog
 
 
 async def test_a_stalled_loop_names_the_plugin_in_its_stack(caplog: pytest.LogCaptureFixture) -> None:

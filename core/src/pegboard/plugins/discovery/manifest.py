@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pegboard import shape
 from pegboard.hookspecs import HOOK_API, SPECS
 from pegboard.lazy import LazyModule, json_beside
-from pegboard.plugins.index import normalised
+from pegboard.plugins.discovery.index import normalised
 from pegboard.signs import UNSAFE
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from packaging import specifiers
 
-    from pegboard.plugins.index import Problem
+    from pegboard.plugins.discovery.index import Problem
 else:
     # Not before there is a manifest to read or to judge.
     hashlib = LazyModule("hashlib")

@@ -13,8 +13,8 @@ import pluggy
 
 from pegboard.errors import PluginCollisionError, PluginKindError
 from pegboard.hookspecs import FAMILIES, SPECS, ImplOptions, Spec, options_of
-from pegboard.plugins.implementation import Implementation, Pool, inspected
-from pegboard.plugins.order import HIGHEST_BAND, LOWEST_BAND, OPERATOR_BANDS
+from pegboard.plugins.dispatch.implementation import Implementation, Pool, inspected
+from pegboard.plugins.dispatch.order import HIGHEST_BAND, LOWEST_BAND, OPERATOR_BANDS
 
 _PLUGGY_BAND = 50
 """What pluggy's own `tryfirst` and `trylast` mean in bands, without and with a minus."""

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pegboard.plugins.index import PluginRecord
+from pegboard.plugins.discovery.index import PluginRecord
 
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 

@@ -13,25 +13,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pegboard.lazy import LazyModule
-from pegboard.plugins.activation import Activate, Stubs
-from pegboard.plugins.attribution import CallRecord, Report
-from pegboard.plugins.breaker import Breaker
-from pegboard.plugins.calls import code_of
-from pegboard.plugins.compose import Dispatch, compose
-from pegboard.plugins.hooks import Hooks
-from pegboard.plugins.implementation import Implementation
-from pegboard.plugins.order import Arrangement, OrderRow, Place, arrange
-from pegboard.plugins.results import Collected, Verdicts
+from pegboard.plugins.dispatch.activation import Activate, Stubs
+from pegboard.plugins.dispatch.attribution import CallRecord, Report
+from pegboard.plugins.dispatch.breaker import Breaker
+from pegboard.plugins.dispatch.calls import code_of
+from pegboard.plugins.dispatch.compose import Dispatch, compose
+from pegboard.plugins.dispatch.hooks import Hooks
+from pegboard.plugins.dispatch.implementation import Implementation
+from pegboard.plugins.dispatch.order import Arrangement, OrderRow, Place, arrange
+from pegboard.plugins.dispatch.results import Collected, Verdicts
 from pegboard.threads import DaemonPool
 
 if TYPE_CHECKING:
     from pegboard import hookspecs
     from pegboard.hookspecs import ImplOptions, Spec
     from pegboard.interfaces import Clock
-    from pegboard.plugins import registry
+    from pegboard.plugins.dispatch import registry
 else:
     hookspecs = LazyModule("pegboard.hookspecs")
-    registry = LazyModule("pegboard.plugins.registry")
+    registry = LazyModule("pegboard.plugins.dispatch.registry")
 
 __all__ = ["CallRecord", "Collected", "Dispatcher", "Hooks", "OrderRow", "Report", "Verdicts"]
 

@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from pegboard.deadline import finish
-from pegboard.plugins.around import Layers
-from pegboard.plugins.calls import Calls, Watch, refuse_awaitable
-from pegboard.plugins.implementation import Implementation, passed
-from pegboard.plugins.results import Collected, Verdicts
-from pegboard.plugins.streams import transformed
+from pegboard.plugins.dispatch.around import Layers
+from pegboard.plugins.dispatch.calls import Calls, Watch, refuse_awaitable
+from pegboard.plugins.dispatch.implementation import Implementation, passed
+from pegboard.plugins.dispatch.results import Collected, Verdicts
+from pegboard.plugins.dispatch.streams import transformed
 from pegboard.types import Allow, Ask, Deny
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pegboard.lazy import json_beside
-from pegboard.plugins import manifest
-from pegboard.plugins.index import PluginRecord, foreign_finders, normalised, same_name
+from pegboard.plugins.discovery import manifest
+from pegboard.plugins.discovery.index import PluginRecord, foreign_finders, normalised, same_name
 
 if TYPE_CHECKING:
-    from pegboard.plugins.index import Problem
+    from pegboard.plugins.discovery.index import Problem
 
 GROUP = "pegboard.plugins"
 DRIVERS = "pegboard.drivers."

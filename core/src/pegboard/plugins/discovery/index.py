@@ -139,7 +139,7 @@ def load(paths: Sequence[str] | None = None, *, cache: bool = True) -> Index:
     data = _read(path, search) if path else None
     if data is not None:
         return _index(data, from_cache=True)
-    from pegboard.plugins import scan
+    from pegboard.plugins.discovery import scan
 
     stamps = [_folder_stamp(folder) for folder in search]
     found = scan.scan(search)

@@ -1,7 +1,7 @@
 """Imports a plugin that is being written, in a process of its own, and says in JSON what its code offers.
 
-`python -P -m pegboard.plugins.describe FOLDER ENTRY`, with the folder above the package. `authoring` compares that with
-the manifest.
+`python -P -m pegboard.plugins.authoring.describe FOLDER ENTRY`, with the folder above the package. `compiling` writes
+it into the manifest.
 """
 
 from __future__ import annotations

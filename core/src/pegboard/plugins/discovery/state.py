@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from pegboard.plugins.index import PluginRecord
+    from pegboard.plugins.discovery.index import PluginRecord
 
 SAFE_MODE_AFTER = 2
 """So many starts in a row that died during activation switch every plugin off for the next one."""

@@ -23,8 +23,8 @@ from urllib.request import url2pathname
 from packaging.requirements import InvalidRequirement, Requirement
 
 from pegboard.errors import PluginInstallError
-from pegboard.plugins.index import normalised
-from pegboard.plugins.wheels import WheelFile, sha256_of
+from pegboard.plugins.discovery.index import normalised
+from pegboard.plugins.packages.wheels import WheelFile, sha256_of
 
 _LIMIT_S = 600.0
 _QUIET = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "PIP_NO_COLOR": "1", "UV_NO_PROGRESS": "1"}

@@ -1,7 +1,7 @@
 """Activates one plugin in a process of its own and says in one line of JSON how that went.
 
-`python -P -m pegboard.plugins.probe ID`. Used where nobody knows yet what the plugin does: after an install, and before
-it is let out of quarantine. Whatever it prints goes to stderr, and its threads are not waited for.
+`python -P -m pegboard.plugins.packages.probe ID`. Used where nobody knows yet what the plugin does: after an install,
+and before it is let out of quarantine. Whatever it prints goes to stderr, and its threads are not waited for.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 
 from pegboard import config
 from pegboard.errors import describe
-from pegboard.plugins import index
+from pegboard.plugins.discovery import index
+from pegboard.plugins.discovery.select import provides
 from pegboard.plugins.host import PluginHost
-from pegboard.plugins.select import provides
 
 if TYPE_CHECKING:
-    from pegboard.plugins.index import PluginRecord, Requirement
+    from pegboard.plugins.discovery.index import PluginRecord, Requirement
 
 
 async def probe(plugin: str) -> dict[str, Any]:

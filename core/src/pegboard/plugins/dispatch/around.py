@@ -14,9 +14,9 @@ from typing import Any
 
 from pegboard.deadline import Pause, finish
 from pegboard.errors import CallNextTwiceError, HookError, describe
-from pegboard.plugins.calls import Calls, goes_up
-from pegboard.plugins.diff import changes
-from pegboard.plugins.implementation import Implementation, starter
+from pegboard.plugins.dispatch.calls import Calls, goes_up
+from pegboard.plugins.dispatch.diff import changes
+from pegboard.plugins.dispatch.implementation import Implementation, starter
 
 Body = Callable[[Any, Any], Awaitable[Any]]
 _MISSING: Any = object()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pegboard.events import Event
     from pegboard.interfaces import HostContext, Module, RunContext, TokenCounter, Tool
     from pegboard.model import ModelBase
-    from pegboard.plugins.results import Collected, Verdicts
+    from pegboard.plugins.dispatch.results import Collected, Verdicts
     from pegboard.types import (
         Action,
         Agent,

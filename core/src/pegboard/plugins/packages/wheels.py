@@ -22,12 +22,12 @@ import msgspec
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from pegboard.errors import PluginInstallError
-from pegboard.plugins import manifest as manifests
-from pegboard.plugins.index import normalised
-from pegboard.plugins.scan import GROUP, parse_entry_points
+from pegboard.plugins.discovery import manifest as manifests
+from pegboard.plugins.discovery.index import normalised
+from pegboard.plugins.discovery.scan import GROUP, parse_entry_points
 
 if TYPE_CHECKING:
-    from pegboard.plugins.index import Problem
+    from pegboard.plugins.discovery.index import Problem
 
 _MAX_SIZE_BYTES = 2 * 1024**3
 _SCHEMES = ("purelib", "platlib", "scripts", "data", "headers")

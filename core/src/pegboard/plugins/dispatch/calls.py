@@ -15,10 +15,10 @@ import msgspec
 
 from pegboard.deadline import AbandonedError
 from pegboard.errors import HookTypeError, PegboardError
-from pegboard.plugins.attribution import CallRecord, Outcome, Report
-from pegboard.plugins.breaker import is_timeout
-from pegboard.plugins.diff import changes
-from pegboard.plugins.implementation import Implementation
+from pegboard.plugins.dispatch.attribution import CallRecord, Outcome, Report
+from pegboard.plugins.dispatch.breaker import is_timeout
+from pegboard.plugins.dispatch.diff import changes
+from pegboard.plugins.dispatch.implementation import Implementation
 from pegboard.types import Ask, Deny
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextvars import ContextVar
 
-from pegboard.plugins.calls import goes_up
+from pegboard.plugins.dispatch.calls import goes_up
 
 Activate = Callable[[], Awaitable[object]]
 _within: ContextVar[bool] = ContextVar("pegboard_within_activation", default=False)

@@ -13,8 +13,8 @@ from typing import Any
 
 from pegboard import deadline
 from pegboard.deadline import Pause, finish
-from pegboard.plugins.calls import Calls
-from pegboard.plugins.implementation import Implementation, starter
+from pegboard.plugins.dispatch.calls import Calls
+from pegboard.plugins.dispatch.implementation import Implementation, starter
 
 _HELD_ITEMS = 64
 _END: Any = object()

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from pegboard.errors import PluginInstallError
-from pegboard.plugins import packages, throwaway, wheels
-from pegboard.plugins.wheels import OfferedPlugin, WheelFile
+from pegboard.plugins.packages import programs, throwaway, wheels
+from pegboard.plugins.packages.wheels import OfferedPlugin, WheelFile
 
 
 class NothingToInstallError(PluginInstallError):
@@ -54,7 +54,7 @@ def prepare(spec: str, folder: Path, *, upgrade: bool = False) -> InstallPlan:
         raise NothingToInstallError(f"`{spec}` is installed already", hint="peg plugins list")
     installed = wheels.Installed.here()
     found = tuple(wheels.inspect(file, installed) for file in files)
-    versions = packages.installed_versions()
+    versions = programs.installed_versions()
     return InstallPlan(
         spec=spec,
         environment=sys.prefix,
@@ -67,9 +67,9 @@ def prepare(spec: str, folder: Path, *, upgrade: bool = False) -> InstallPlan:
 def _files(spec: str, folder: Path, *, upgrade: bool) -> list[Path]:
     """The wheels to install. One that is at hand and needs nothing more is found without pip."""
     local = Path(shutil.copy(spec, folder)) if spec.endswith(".whl") and Path(spec).is_file() else None
-    if local is not None and not packages.conflicts([wheels.inspect(local)]):
+    if local is not None and not programs.conflicts([wheels.inspect(local)]):
         return [local]
-    files = packages.fetch(packages.resolve(spec, folder, upgrade=upgrade), folder)
+    files = programs.fetch(programs.resolve(spec, folder, upgrade=upgrade), folder)
     if local is not None and local not in files:
         # pip has nothing to do when the version is there; what is in the file may still be new.
         files.append(local)
@@ -82,7 +82,7 @@ def _problems(found: Sequence[WheelFile]) -> list[str]:
     problems += [f"plugin `{plugin.id}`: {message}" for _, plugin in offered for _, message, _ in plugin.problems]
     if not offered:
         problems.append("no plugin is in it: no wheel has an entry point in the group `pegboard.plugins`")
-    return problems + packages.conflicts(found)
+    return problems + programs.conflicts(found)
 
 
 def carry_out(plan: InstallPlan, folder: Path, test: Callable[[Sequence[str]], None]) -> None:
@@ -95,7 +95,7 @@ def carry_out(plan: InstallPlan, folder: Path, test: Callable[[Sequence[str]], N
     """
     backup = Backup.take(list(plan.replaces), folder / "replaced")
     try:
-        packages.install([wheel.path for wheel in plan.wheels])
+        programs.install([wheel.path for wheel in plan.wheels])
         importlib.invalidate_caches()
         test([plugin.id for _, plugin in plan.plugins])
     except BaseException:
@@ -105,9 +105,9 @@ def carry_out(plan: InstallPlan, folder: Path, test: Callable[[Sequence[str]], N
 
 def _roll_back(plan: InstallPlan, backup: Backup) -> None:
     importlib.invalidate_caches()
-    present = packages.installed_versions()
+    present = programs.installed_versions()
     if names := [wheel.name for wheel in plan.wheels if wheel.name in present]:
-        packages.uninstall(names)
+        programs.uninstall(names)
     backup.restore()
     importlib.invalidate_caches()
 
@@ -154,7 +154,7 @@ def try_plugins(ids: Sequence[str], *, limit_s: float = 60.0) -> None:
 
 def probe(id: str, *, limit_s: float = 60.0) -> dict[str, Any]:
     """Whether a plugin can be activated, found out in a process of its own: `{ok, reason, state}`."""
-    return throwaway.ask("pegboard.plugins.probe", id, limit_s=limit_s)
+    return throwaway.ask("pegboard.plugins.packages.probe", id, limit_s=limit_s)
 
 
 def remove(dist: str, info_path: str | None) -> None:
@@ -166,7 +166,7 @@ def remove(dist: str, info_path: str | None) -> None:
     folder = Path(info_path) if info_path else None
     if folder is None or (folder / "RECORD").is_file():
         try:
-            packages.uninstall([dist])
+            programs.uninstall([dist])
         except PluginInstallError:
             if folder is None:
                 raise

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 
-from pegboard.plugins import reserved as core_names
-from pegboard.plugins.index import same_name
+from pegboard.plugins.discovery import reserved as core_names
+from pegboard.plugins.discovery.index import same_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pegboard.plugins.index import Index, PluginRecord
-    from pegboard.plugins.state import State
+    from pegboard.plugins.discovery.index import Index, PluginRecord
+    from pegboard.plugins.discovery.state import State
 
 DISCOVERED = "discovered"
 REJECTED = "rejected"

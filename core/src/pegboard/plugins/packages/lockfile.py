@@ -14,9 +14,9 @@ import msgspec
 
 from pegboard import __version__
 from pegboard.hookspecs import HOOK_API, SPECS, ImplOptions
-from pegboard.plugins.index import PluginRecord
-from pegboard.plugins.order import Arrangement, Place, arrange
-from pegboard.plugins.select import provides
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.select import provides
+from pegboard.plugins.dispatch.order import Arrangement, Place, arrange
 
 LOCK_SCHEMA = 1
 

@@ -1,0 +1,101 @@
+"""The runs of a board: those under way and the last that ended, so that they can be watched, messaged and resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pegboard.errors import RunBusyError, RunNotFoundError
+from pegboard.journal import Journal
+from pegboard.run import Run, RunServices
+from pegboard.types import Message
+
+KEPT = 32
+"""How many ended runs are remembered; with 256 each new run costs a tenth more, since the memory that the oldest one
+frees has left the processor's caches by then."""
+
+
+class Runs:
+    """Every run of a board by its id, from when it begins until it is forgotten."""
+
+    def __init__(self, services: RunServices) -> None:
+        self._services = services
+        self._active: dict[str, Run] = {}
+        self._ended: OrderedDict[str, Run] = OrderedDict()
+
+    @property
+    def running(self) -> Sequence[str]:
+        """The runs that are under way."""
+        return tuple(self._active)
+
+    def find(self, run: str) -> Run:
+        """A run that is under way or ended lately. Raises `RunNotFoundError`."""
+        found = self._active.get(run) or self._ended.get(run)
+        if found is None:
+            raise RunNotFoundError(f"no run `{run}` on this board", hint="peg help run.not_found")
+        return found
+
+    def ended(self, run: str) -> Run | None:
+        """A run that ended lately."""
+        return self._ended.get(run)
+
+    def check_free(self, run: str) -> None:
+        """Raises `RunBusyError` while a run of this id is under way."""
+        if run in self._active:
+            raise RunBusyError(f"run `{run}` is running", hint="peg help run.busy", run=run)
+
+    async def earlier(self, run: str) -> Journal | None:
+        """What an earlier life of a run recorded, here or in the store."""
+        if run in self._ended:
+            return self._ended[run].journal.again()
+        if self._services.store is None:
+            return None
+        try:
+            return await Journal.load(self._services.store, run, self._services.clock)
+        except RunNotFoundError:
+            return None
+
+    @contextmanager
+    def tracking(self, run: Run) -> Iterator[None]:
+        """Let a run be seen, messaged and cancelled while it lasts, and be resumed afterwards."""
+        self.began(run)
+        try:
+            yield
+        finally:
+            self.has_ended(run)
+
+    def began(self, run: Run) -> None:
+        """From now on the run is under way."""
+        self._active[run.run] = run
+        self._ended.pop(run.run, None)
+
+    def has_ended(self, run: Run) -> None:
+        """From now on the run is one of the last that ended; the oldest of those is forgotten."""
+        self._active.pop(run.run, None)
+        self._ended[run.run] = run
+        if len(self._ended) > KEPT:
+            self._ended.popitem(last=False)
+        if run.ended is not None:
+            run.ended.set()
+
+    async def cancel(self, run: str, reason: str | None) -> None:
+        """Ask a run to stop and wait until it has; nothing happens to one that is over."""
+        found = self.find(run)
+        if run not in self._active or found.is_over:
+            return
+        found.ended = found.ended or asyncio.Event()
+        if not found.cancel.cancelled:  # once: a second one would cut its closing short
+            found.cancel.cancelled, found.cancel.reason = True, reason
+            if found.driver is not None:
+                found.driver.cancel()
+        if found.driver is not asyncio.current_task():
+            await found.ended.wait()
+
+    def send(self, run: str, message: str | Message) -> None:
+        """Queue a message into a run that is under way. Raises `RunNotFoundError`."""
+        found = self._active.get(run)
+        if found is None:
+            raise RunNotFoundError(f"run `{run}` is not running", hint="peg help run.not_found")
+        found.inbox.append(Message.user(message) if isinstance(message, str) else message)
