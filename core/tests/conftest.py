@@ -17,7 +17,8 @@ from pegboard.interfaces import Clock, Store
 from pegboard.journal import Journal
 from pegboard.model import ModelBase
 from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
-from pegboard.run import BoundTool, Run, RunServices
+from pegboard.run import Run, RunServices
+from pegboard.toolbox import Toolbox
 from pegboard.types import Price, PriceTable, StreamEvent, Tier, ToolResult
 
 
@@ -126,12 +127,12 @@ class Bench(RunServices):
 
     # --- what a run needs of its surroundings
 
-    async def tools(self, agent: Agent) -> Sequence[BoundTool]:
+    async def tools(self, agent: Agent) -> Toolbox:
         found = await super().tools(agent)
-        return [
-            tool._replace(tier=self.tiers.get(tool.tool.name, "core"), owner=self.owners.get(tool.tool.name))
-            for tool in found
-        ]
+        return Toolbox(
+            bound._replace(tier=self.tiers.get(name, "core"), owner=self.owners.get(name))
+            for name, bound in found.items()
+        )
 
     async def model(self, name: str | ModelBase) -> ModelBase:
         return self.models[name] if isinstance(name, str) and name in self.models else await super().model(name)

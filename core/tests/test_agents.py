@@ -14,6 +14,7 @@ from pegboard.errors import (
     AgentRequiresError,
 )
 from pegboard.types import AgentDependency, ModelSettings
+from pegboard.types.options import AgentOptions
 
 
 def need(name: str, version: str = "", *, required: bool = True) -> AgentDependency:
@@ -61,7 +62,7 @@ def test_modules_are_added_to_a_configuration() -> None:
 def test_an_unknown_field_is_refused() -> None:
     """A misspelt setting is no setting."""
     with pytest.raises(TypeError):
-        Agent("a", instruction="x")
+        Agent("a", instruction="x")  # type: ignore[call-overload]  # that is the point
 
 
 # --- registry ----------------------------------------------------------------------------------------------------
@@ -247,3 +248,10 @@ def test_agents_may_exclude_others(version: str, conflict: bool) -> None:
         return
     with pytest.raises(AgentConflictError, match=r"agent `c` 1\.0 excludes `b` <2, and `b` 1\.0 is needed too"):
         found.resolve(lead)
+
+
+def test_type_checkers_know_every_field_of_an_agent() -> None:
+    """`AgentOptions` has the fields of `AgentConfig`, but those that `Agent` names itself."""
+    own = {"name", "tools", "modules", "output"}
+
+    assert set(AgentOptions.__annotations__) == set(AgentConfig.__struct_fields__) - own

@@ -325,7 +325,7 @@ async def test_what_is_no_result_is_an_error_of_the_tool(bench: Bench) -> None:
 
     result = await bench.run(ScriptedModel([call("odd"), "ok"]), tools=[Odd("odd")])
 
-    assert bench.results(result)[0].text == "tool `odd` returned str instead of a `ToolResult`"
+    assert bench.results(result)[0].text == "tool `odd` returned what is no result: str instead of a `ToolResult`"
 
 
 # --- steering ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 from pegboard import Agent, Pegboard, RunResult, ToolContext, tool
 from pegboard.errors import RunCancelledError
 from pegboard.history import settled
-from pegboard.journal import Journal, MemoryStore
+from pegboard.journal import Journal
+from pegboard.memory import MemoryStore
 from pegboard.model import ModelBase
 from pegboard.run import Run
 from pegboard.types import (
@@ -330,7 +331,7 @@ async def test_a_tool_in_a_thread_may_ask_whether_to_stop(bench: Bench) -> None:
     assert await asyncio.to_thread(seen.wait, 5)
 
 
-@pytest.mark.parametrize(("durable", "hint"), [(True, "peg run --resume r1"), (False, None)])
+@pytest.mark.parametrize(("durable", "hint"), [(True, "peg runs resume r1"), (False, None)])
 async def test_a_later_resume_is_promised_only_where_it_is_possible(durable: bool, hint: str | None) -> None:
     """The command in the hint is of no use with a store that forgets with the process."""
     started, store = asyncio.Event(), MemoryStore()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pegboard.errors import AgentNotFoundError, ModelServerError, RunBusyError, 
 from pegboard.history import settled
 from pegboard.types import ModelRequest, ToolCall
 from pegboard_replay import FunctionModel, Gate, ScriptedModel, call, turn
+from pegboard_sqlite import SqliteStore
 from pegboard_testing import FakeTool, MakeBoard
 
 
@@ -449,3 +451,104 @@ async def test_usage_of_a_turn_is_that_of_its_run(board: Pegboard) -> None:
 
     assert result is not None
     assert (result.usage.requests, result.turns, len(result.messages)) == (1, 1, 4)
+
+
+# --- kept by a store ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def open_board(tmp_path: Path) -> AsyncGenerator[Callable[..., Pegboard]]:
+    """Makes boards that share one file, each as a process of its own would."""
+    stores: list[SqliteStore] = []
+
+    def opened(*agents: Agent) -> Pegboard:
+        stores.append(SqliteStore(tmp_path / "store.db"))
+        return Pegboard(store=stores[-1], agents=agents)
+
+    yield opened
+    for store in stores:
+        await store.aclose()
+
+
+async def test_another_process_goes_on_with_a_conversation(open_board: Callable[..., Pegboard]) -> None:
+    """With its history, its agents, and whoever spoke last."""
+    async with open_board(agent("ann"), agent("ben")) as board:
+        talk = board.conversations.create("c", agents=["ann", "ben"])
+        await talk.send("@ben one")
+    async with open_board(agent("ann"), agent("ben")) as board:
+        again = await board.conversations.open("c")
+        answer = await again.send("two")
+
+    assert answer is not None
+    assert (answer.agent, again.agents) == ("ben", ("ann", "ben"))
+    assert list(again.messages[:2]) == list(talk.messages)
+    assert len(again.messages) == 4
+
+
+async def test_an_agent_that_is_no_name_is_given_again(open_board: Callable[..., Pegboard]) -> None:
+    """An object cannot be in a store; without it the conversation says that it is not there."""
+    async with open_board() as board:
+        await board.conversations.create("c", agents=[agent("ann")]).send("one")
+    async with open_board() as board:
+        with pytest.raises(AgentNotFoundError):
+            await (await board.conversations.open("c")).send("two")
+    async with open_board() as board:
+        again = await board.conversations.open("c", agents=[agent("ann")])
+        assert await again.send("two") is not None
+
+
+async def test_of_two_that_speak_at_once_the_later_is_told(open_board: Callable[..., Pegboard]) -> None:
+    """What the first one said stays as it is; opened again the conversation goes on."""
+    async with open_board(agent("ann")) as first, open_board(agent("ann")) as second:
+        await first.conversations.create("c", agents=["ann"]).send("one")
+        late = await second.conversations.open("c")
+        await first.conversations.get("c").send("two")
+        with pytest.raises(RunBusyError):
+            await late.send("three")
+        second.conversations.close("c")
+        again = await second.conversations.open("c")
+        await again.send("four")
+
+    assert spoken(again)[::2] == ["user: one", "user: two", "user: four"]
+
+
+async def test_stored_conversations_are_listed(open_board: Callable[..., Pegboard]) -> None:
+    """The one that was last spoken in first; none where no store keeps them."""
+    async with open_board(agent("ann")) as board:
+        for id in ("a", "b", "a"):
+            known = [row.id for row in await board.conversations.stored()]
+            talk = board.conversations.get(id) if id in known else board.conversations.create(id, agents=["ann"])
+            await talk.send("hello")
+        rows = await board.conversations.stored()
+    async with Pegboard() as board:
+        assert await board.conversations.stored() == ()
+
+    assert [(row.id, row.messages, row.last) for row in rows] == [("a", 4, "ann"), ("b", 2, "ann")]
+
+
+async def test_what_was_said_is_kept_when_nobody_waits_for_the_answer(open_board: Callable[..., Pegboard]) -> None:
+    """Also of an answer that was cut off; a later process has a history that every provider accepts."""
+    gate = Gate()
+    async with open_board(gated(gate)) as board:
+        talk = board.conversations.create("c", agents=[gated(gate).name])
+        speaking = asyncio.create_task(talk.send("one"))
+        await gate.reached()
+        speaking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await speaking
+    async with open_board(gated(gate)) as board:
+        again = await board.conversations.open("c")
+
+    assert list(again.messages) == list(talk.messages)
+    assert again.messages[0].text == "one"
+    assert settled(again.messages) == list(again.messages)
+
+
+async def test_a_conversation_that_was_never_held_is_not_found(open_board: Callable[..., Pegboard]) -> None:
+    """Neither in a store nor without one."""
+    async with open_board() as board:
+        with pytest.raises(RunNotFoundError):
+            await board.conversations.open("never")
+    async with Pegboard() as board:
+        with pytest.raises(RunNotFoundError):
+            await board.conversations.open("never")

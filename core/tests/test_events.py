@@ -11,7 +11,18 @@ import msgspec
 import pytest
 from pegboard import tool
 from pegboard.errors import JournalVersionError
-from pegboard.events import EVENT_KINDS, EVENT_VERSION, Event, EventLog, event_from_json, event_to_json
+from pegboard.events import (
+    EVENT_KINDS,
+    EVENT_VERSION,
+    Data,
+    Event,
+    EventLog,
+    PhaseLeft,
+    StepDone,
+    StepStarted,
+    event_from_json,
+    event_to_json,
+)
 from pegboard.types import JsonObject
 from pegboard_replay import ScriptedModel, call
 
@@ -35,6 +46,25 @@ def test_every_kind_survives_json(kind: str) -> None:
 
     assert event_from_json(json.loads(line)) == log[0]
     assert (log[0].v, log[0].parent, log[0].agent, log[0].plugin) == (EVENT_VERSION, "parent", "agent", "plugin")
+
+
+@pytest.mark.parametrize(
+    ("light", "data"),
+    [
+        (PhaseLeft("execution", "done", 1.5), {"phase": "execution", "outcome": "done", "duration_ms": 1.5}),
+        (StepStarted("model.request", "model.request#1", 1, model="m"), {"attempt": 1, "model": "m"}),
+        (StepDone("op", "op#1", 0.5, tokens=None), {"duration_ms": 0.5, "tokens": None}),
+    ],
+    ids=["phase", "started", "done"],
+)
+def test_data_that_is_held_in_a_struct_is_read_as_json(light: Data, data: JsonObject) -> None:
+    """Readers see a plain dict, in which what is unknown stands as `None` and what was not said is missing."""
+    log = EventLog("r")
+    log.append("phase.left", 1.0, light)
+    read = {key: value for key, value in log[0].data.items() if key not in ("op", "step")}
+
+    assert read == data
+    assert event_from_json(event_to_json(log[0])) == log[0]
 
 
 def test_core_writes_only_kinds_that_are_listed() -> None:

@@ -16,7 +16,8 @@ from pegboard.errors import (
 )
 from pegboard.events import Event, EventLog
 from pegboard.interfaces import RunRow, StepRecord
-from pegboard.journal import BLOB_AT_BYTES, OPERATIONS, Journal, MemoryStore, blob_ref, decode, digest_of
+from pegboard.journal import BLOB_AT_BYTES, OPERATIONS, Journal, decode, digest_of
+from pegboard.memory import MemoryStore, blob_ref
 from pegboard.types import (
     ContextBuild,
     Degradation,
@@ -329,13 +330,15 @@ async def test_what_is_new_is_handed_over_once() -> None:
     log = journal(store=store)
     log.emit("run.started", {})
     await log.step("plugin:x", None, number)
-    await log.flush(state="done")
     await log.flush()
+    await log.end("done", RunResult(run="r1", turns=2))
     row, events, steps = await store.load("r1")
 
     assert [event.seq for event in events] == [0, 1, 2]
     assert [record.step for record in steps] == ["plugin:x#1"]
     assert (row.state, log.durable, log.flushes) == ("done", False, True)
+    assert row.summary is not None
+    assert (row.summary["turns"], row.ended_at is not None) == (2, True)
 
 
 async def test_flushes_do_not_overtake_one_another() -> None:

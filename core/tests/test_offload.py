@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pegboard import Agent, tool
 from pegboard.history import estimate_tokens
-from pegboard.journal import MemoryStore
+from pegboard.memory import MemoryStore
 from pegboard.types import File, Part, Text, ToolResult, evolve
 from pegboard_replay import FunctionModel, ScriptedModel, call
 from pegboard_testing import FakeTool
@@ -158,3 +158,12 @@ async def test_blobs_go_to_the_store_of_the_run(make_bench: type[Bench]) -> None
     ref = bench.results(result)[0].artifact
     assert ref is not None
     assert await store.get_blob(ref) == LONG.encode()
+
+
+async def test_another_life_can_read_what_was_offloaded(bench: Bench) -> None:
+    """What reads the rest is offered again, so that the requests after it are the recorded ones."""
+    tools = [FakeTool("read", returns=LONG), FakeTool("look")]
+    before = await bench.run(ScriptedModel([call("read"), call("look")]), tools=tools)
+    after = await bench.resume(before, ScriptedModel(["ok"]), tools=tools)
+
+    assert (after.output, after.error) == ("ok", None)

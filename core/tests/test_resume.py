@@ -10,7 +10,8 @@ import pytest
 from pegboard import Agent, Message, RunResult, ToolContext, tool
 from pegboard.errors import JournalDivergedError, ModelServerError, StorageExhaustedError, ToolUnsafeUnknownError
 from pegboard.interfaces import RunRow
-from pegboard.journal import BLOB_AT_BYTES, Journal, MemoryStore
+from pegboard.journal import BLOB_AT_BYTES, Journal
+from pegboard.memory import MemoryStore
 from pegboard.run import inputs_of
 from pegboard.types import (
     Abort,
@@ -211,7 +212,7 @@ async def test_what_a_run_began_with_is_in_the_store(make_bench: type[Bench]) ->
 
         inputs, found = inputs_of(row)
         assert inputs == given
-        assert found == {"history": history, **options, "explain": False}
+        assert found == {"history": history, **options, "explain": False, "target": None}
         assert isinstance(row, RunRow)
         assert (row.state, row.agent) == ("done", "agent")
 

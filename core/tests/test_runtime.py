@@ -26,7 +26,8 @@ from pegboard.errors import (
     RunNotFoundError,
 )
 from pegboard.events import Event
-from pegboard.journal import MemoryStore
+from pegboard.interfaces import Next, RunContext
+from pegboard.memory import MemoryStore
 from pegboard.run import RunServices
 from pegboard.runs import KEPT
 from pegboard.runtime import get_model_for_name
@@ -112,7 +113,7 @@ async def test_a_run_that_fails_raises_its_error(board: Pegboard) -> None:
 
 
 async def test_a_run_may_have_an_id_of_the_callers(board: Pegboard) -> None:
-    """Starting it twice is refused while it runs."""
+    """Starting it twice is refused, while it runs and afterwards."""
     gate = Gate()
     agent = scripted(turn("x", gate))
     task, run = await running(board, agent, gate, run="mine")
@@ -681,6 +682,33 @@ async def test_a_child_run_may_be_cancelled_alone(board: Pegboard) -> None:
     await board.cancel("p.agent.call:child#1")
 
     assert (await task).output == "cancelled"
+
+
+async def test_a_watched_run_leaves_nothing_to_the_garbage_collector(make_board: MakeBoard) -> None:
+    """A run that is over and forgotten is freed at once, also where plugins watch events."""
+
+    class Watching:
+        runs: list[weakref.ref[Any]]
+
+        @hookimpl
+        async def initialization(self, ctx: RunContext, state: RunState, call_next: Next[RunState]) -> RunState:
+            self.runs.append(weakref.ref(ctx))
+            return await call_next(state)
+
+        @hookimpl
+        def on_event(self, event: Event) -> None:
+            """Watch."""
+
+    Watching.runs = []
+    board = await make_board(plugins=[Watching()])
+    agent = Agent(model=FunctionModel(lambda request: "ok"))
+    gc.disable()
+    try:
+        for _ in range(KEPT + 2):
+            await board.run(agent, "go")
+        assert [run() is None for run in Watching.runs[:2]] == [True, True]
+    finally:
+        gc.enable()
 
 
 async def test_new_tools_of_a_plugin_are_there_at_the_next_turn(make_board: MakeBoard) -> None:

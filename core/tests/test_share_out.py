@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pegboard.context import allocate, share_out
+from pegboard.budget import share_out
 from pegboard.types import BudgetShare, Grant, evolve
 from pegboard_replay import ScriptedModel
 
@@ -145,7 +145,7 @@ async def test_a_plugin_may_share_out(bench: Bench) -> None:
     run = bench.prepare(ScriptedModel([]))
     share = BudgetShare(agent="a", min_tokens=10, optimal_tokens=50)
 
-    assert [await allocate(run, [share], 100) for _ in range(3)] == [
+    assert [await run.allocate([share], 100) for _ in range(3)] == [
         [Grant(agent="a", tokens=7)],
         [Grant(agent="a", tokens=50)],
         [Grant(agent="a", tokens=50)],
@@ -156,6 +156,6 @@ async def test_without_a_plugin_cores_rule_holds(bench: Bench) -> None:
     """An empty hook is not asked."""
     run = bench.prepare(ScriptedModel([]))
 
-    assert await allocate(run, [BudgetShare(agent="a", min_tokens=1, optimal_tokens=5)], 9) == [
+    assert await run.allocate([BudgetShare(agent="a", min_tokens=1, optimal_tokens=5)], 9) == [
         Grant(agent="a", tokens=5)
     ]

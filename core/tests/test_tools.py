@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import pydantic
 import pytest
-from pegboard import RunContext, ToolContext, tool
+from pegboard import Agent, Pegboard, RunContext, ToolContext, tool
 from pegboard.errors import ToolArgumentsError, ToolDefinitionError
 from pegboard.tools import (
     DirectToolContext,
@@ -25,6 +25,8 @@ from pegboard.tools import (
     spec_for,
 )
 from pegboard.types import Text, ToolCall, ToolResult, ToolSpec, tool_result
+from pegboard_replay import ScriptedModel
+from pegboard_replay import call as scripted
 from pegboard_testing import FakeTool
 
 
@@ -144,18 +146,73 @@ def test_a_description_may_stand_at_the_type() -> None:
     assert (properties["depth"]["description"], properties["depth"]["minimum"]) == ("how deep", 1)
 
 
-@pytest.mark.parametrize("kind", [ToolContext, RunContext])
-async def test_a_context_parameter_is_filled_in(kind: Any) -> None:
+async def test_a_context_parameter_is_filled_in() -> None:
     """The model does not see it, wherever it stands."""
 
-    async def look(ctx: Any, path: str) -> str:
+    async def look(ctx: ToolContext, path: str) -> str:
         return f"{path} {ctx.call.id}"
 
-    look.__annotations__["ctx"] = kind
     made = FunctionTool(look, effect="pure")
 
     assert list(made.input_schema["properties"]) == ["path"]
     assert (await run(made, path="x")).text == "x c1"
+
+
+async def test_a_tool_may_ask_for_the_run() -> None:
+    """A parameter annotated `RunContext` is the run itself, with all that it can do."""
+
+    @tool(effect="pure")
+    async def whose(ctx: RunContext) -> str:
+        return ctx.agent.name
+
+    async with Pegboard() as board:
+        result = await board.run(Agent("asker", model=ScriptedModel([scripted("whose"), "done"]), tools=[whose]), "go")
+
+    (answer,) = next(message.parts for message in result.messages if message.role == "tool")
+    assert isinstance(answer, ToolResult)
+    assert answer.text == "asker"
+
+
+def test_a_tool_is_still_the_function() -> None:
+    """Called directly it does what it does, without a run."""
+    made = FunctionTool(lambda text: text.upper(), name="shout")
+
+    assert made("x") == "X"
+
+
+@pytest.mark.parametrize("wrong", [{"effect": "evil"}, {"tier": "top"}, {"timeout_s": 0}, {"timeout_s": -1.0}])
+def test_a_tool_is_refused_where_it_is_made(wrong: Any) -> None:
+    """A word that means nothing is no setting."""
+    with pytest.raises(ToolDefinitionError):
+        FunctionTool(lambda: None, name="t", **wrong)
+
+
+@pytest.mark.parametrize("bad", [msgspec.structs.replace(Text(""), text=5), "text"], ids=["number", "no part"])
+async def test_a_result_with_a_wrong_part_is_a_failed_call(bad: Any) -> None:
+    """What a tool made badly is said to the model, and costs nothing else."""
+
+    async def make() -> Any:
+        return ToolResult(call_id="c1", content=(bad,))
+
+    assert (await run(FunctionTool(make))).code == "tool.failed"
+
+
+async def test_a_result_that_goes_round_in_circles_is_a_failed_call() -> None:
+    """It could not be stored."""
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+
+    async def make() -> Any:
+        return ToolResult(call_id="c1", structured=circle)
+
+    assert (await run(FunctionTool(make))).code == "tool.failed"
+
+
+async def test_a_name_in_another_encoding_is_spelled_out() -> None:
+    """What UTF-8 cannot carry would fail later, in a store or at a provider, when the effect has happened."""
+    result = await run(FunctionTool(lambda: "caf\udce9", name="t", inline=True))
+
+    assert result.text == "caf\\udce9"
 
 
 def _variadic(*args: int) -> None: ...

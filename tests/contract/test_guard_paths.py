@@ -524,8 +524,8 @@ def test_every_guard_has_a_place() -> None:
 
 
 def test_every_entrance_has_a_row() -> None:
-    """What returns a result or a stream of events starts a run, and is gone through above."""
-    assert set(entrances()) == {name for row in ROWS for name in row.through}
+    """What returns a result or a stream of events starts a run, and is gone through above; a replay has no effects."""
+    assert set(entrances()) - {"Pegboard.replay"} == {name for row in ROWS for name in row.through}
 
 
 def entrances() -> Iterator[str]:

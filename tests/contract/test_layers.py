@@ -11,15 +11,28 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "core" / "src" / "pegboard"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "signs", "regular", "threads", "deadline", "folders", "shape"),
+    ("errors", "lazy", "signs", "regular", "file_lock", "threads", "deadline", "folders", "shape"),
     ("types", "events"),
-    ("interfaces", "clock", "locks", "schema", "output", "tools", "model", "history", "budget"),
+    (
+        "interfaces",
+        "clock",
+        "locks",
+        "schema",
+        "output",
+        "tools",
+        "assembling",
+        "model",
+        "metering",
+        "history",
+        "budget",
+        "views",
+    ),
     ("hookspecs",),
     ("config_lines", "config", "config_edit"),
     ("plugins",),
     ("agent",),
-    ("journal", "state", "run", "context"),
-    ("calls", "recovery", "turns", "phases", "runner", "conversation"),
+    ("memory", "journal", "state", "toolbox", "run", "context"),
+    ("repeats", "calls", "recovery", "turns", "phases", "runner", "conversation"),
     ("runs", "services"),
     ("runtime",),
     ("cli",),
@@ -28,7 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 """Rooms of core from the ground up; a room may use those below it and those to its left."""
 
 ORDER = [room for floor in FLOORS for room in floor]
-NOT_EVERYWHERE = {"pwd"}
+NOT_EVERYWHERE = {"pwd", "fcntl", "msvcrt"}
 """Modules that some platforms lack, so that they cannot be imported at the top."""
 INNER_IMPORTS = {"cli", "plugins", "__main__"}
 """Rooms that may import inside a function: what they import is dear, or a plugin's."""

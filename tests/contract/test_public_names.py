@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAZY = {
     "pegboard": ROOT / "core/src/pegboard/__init__.py",
     "pegboard_testing": ROOT / "plugins_builtin/dev/testing/src/pegboard_testing/__init__.py",
+    "pegboard_workflow": ROOT / "plugins_builtin/workflow/workflow/src/pegboard_workflow/__init__.py",
 }
 """Packages that build `__all__` from a table of lazy names; `test_lazy_names_resolve` is their test."""
 SOURCES = sorted({*ROOT.glob("core/src/**/*.py"), *ROOT.glob("plugins_builtin/*/*/src/**/*.py")} - {*LAZY.values()})

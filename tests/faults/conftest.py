@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ HOST = Path(__file__).with_name("host.py")
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120.0
 Done = subprocess.CompletedProcess[str]
+INSTALLED = {point.name for point in entry_points(group="pegboard.plugins")}
+OTHERS = sorted(INSTALLED & {"console", "sqlite", "workflow"})
+"""Plugins that act on every board; where we are developed they are installed too."""
 
 PLUGIN_HEAD = (
     "import asyncio, os, sys, threading, time\nfrom pathlib import Path\nfrom pegboard import hookimpl\n\n"
@@ -76,7 +80,7 @@ class Place:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PEGBOARD", "XDG_"))},
             "PEGBOARD_HOME": str(self.home),
-            "PEGBOARD_DISABLE_PLUGINS": "console",  # it is installed where we are developed, and would only talk
+            "PEGBOARD_DISABLE_PLUGINS": ",".join(OTHERS),
             "PYTHONPATH": str(self.site),
         }
 

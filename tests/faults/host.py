@@ -122,9 +122,6 @@ class Session:
         """Change a file, as an upgrade under a running process does."""
         await asyncio.to_thread(Path(path).write_text, text, encoding="utf-8")
 
-    async def check_files(self) -> list[str]:
-        return [peg.id for peg in self.board.plugins.check_files()]
-
     async def order(self, hook: str) -> list[str]:
         return [row.plugin for row in self.board.plugins.dispatcher.order(hook)]
 
@@ -173,6 +170,11 @@ def _told(result: RunResult) -> dict[str, Any]:
         "end": result.end_reason,
         "error": _error(result.error) if result.error else None,
         "results": [[part.status, part.text] for part in results],
+        "undeclared": [
+            [event.plugin, event.data["what"], event.data["target"]]
+            for event in result.events
+            if event.kind == "plugin.undeclared"
+        ],
         "degraded": [[entry.plugin, entry.why, entry.code] for entry in result.degraded],
     }
 

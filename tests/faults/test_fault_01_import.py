@@ -40,7 +40,8 @@ def test_the_culprit_is_named(place: Place, fault: Fault) -> None:
     line = "".join(text for text in place.host()["log"] if "broken" in text)
     done = place.peg("run", "-m", "scripted:demo", "hello")
 
-    assert "plugin `broken` (pegboard-broken 1.0.0) could not be imported: " in line
+    what = "activated" if fault == "activate" else "imported"
+    assert f"plugin `broken` (pegboard-broken 1.0.0) could not be {what}: " in line
     assert line.endswith("; peg plugins disable broken")
     assert (done.returncode, line in done.stderr) == (0, True)
 

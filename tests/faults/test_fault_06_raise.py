@@ -190,7 +190,7 @@ def test_ctrl_c_inside_a_hook_is_the_persons(place: Place, kind: str) -> None:
     place.sound()
     place.hooking("broken", HOOKS[kind].format(error="KeyboardInterrupt"))
 
-    done = place.peg("run", "-m", "scripted:demo", "hello")
+    done = place.peg("run", "-m", "scripted:demo", "double 21")
 
     assert done.returncode == 130
     assert "Traceback" not in done.stderr

@@ -28,6 +28,17 @@ HEADS = {
     "notify": "settle_budget(self, settlement)",
 }
 LIMIT_S = 0.2
+HOLDS = """
+async def initialization(self, state, call_next):
+    import logging
+    noticed = threading.Event()
+    handler = logging.Handler()
+    handler.emit = lambda record: noticed.set()
+    logging.getLogger("pegboard.plugins").addHandler(handler)
+    noticed.wait(60)
+    return await call_next(state)
+"""
+"""Holds the loop until the log says so."""
 
 
 @pytest.mark.parametrize("way", FOREVER)
@@ -86,7 +97,7 @@ def test_a_function_that_holds_the_loop_is_named(place: Place) -> None:
     """Nothing can interrupt it; the watchdog says whose it is while it lasts, and it is not asked again afterwards."""
     place.hooking(
         "broken",
-        "async def initialization(self, state, call_next):\n    time.sleep(2)\n    return await call_next(state)",
+        HOLDS,
     )
     add = ["add", {"a": 1, "b": 2}]
 

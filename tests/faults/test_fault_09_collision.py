@@ -145,16 +145,16 @@ def test_a_tool_that_is_only_seen_at_activation(place: Place) -> None:
 
 def test_a_distribution_twice_on_the_path(place: Place) -> None:
     """The first copy is the plugin, as for an import; the second is reported, with the command that removes it."""
-    place.plugin({"id": "git"}, version="1.0.0")
+    place.plugin({"id": "hammer"}, version="1.0.0")
     first, second = place.site, place.folder / "second"
     place.site = second
-    place.plugin({"id": "git"}, version="2.0.0")
+    place.plugin({"id": "hammer"}, version="2.0.0")
     both = os.pathsep.join(map(str, (first, second)))
 
     listed = place.json("plugins", "list", PYTHONPATH=both)["data"]
     doctor = place.peg("plugins", "doctor", PYTHONPATH=both)
 
-    assert [row["version"] for row in listed["plugins"] if row["id"] == "git"] == ["1.0.0"]
-    assert [(item["dist"], item["version"]) for item in listed["shadowed"]] == [("pegboard-git", "2.0.0")]
-    assert "pegboard-git 2.0.0" in doctor.stdout
+    assert [row["version"] for row in listed["plugins"] if row["id"] == "hammer"] == ["1.0.0"]
+    assert [(item["dist"], item["version"]) for item in listed["shadowed"]] == [("pegboard-hammer", "2.0.0")]
+    assert "pegboard-hammer 2.0.0" in doctor.stdout
     assert doctor.returncode == 0

@@ -38,24 +38,24 @@ def test_one_tick_of_the_clock(place: Place, rounds: int) -> None:
     """Installed, removed and installed with other content of the same size, all with one time: each is seen at once."""
     now_ns = 2**62  # later than any cache that is written here, as a clock of a coarse file system would be
     for number in range(rounds):
-        made = place.plugin({"id": "git", "summary": f"{number:04}"})
+        made = place.plugin({"id": "hammer", "summary": f"{number:04}"})
         freeze(place.site, now_ns)
-        assert place.rows()["git"]["summary"] == f"{number:04}"
+        assert place.rows()["hammer"]["summary"] == f"{number:04}"
         made.remove()
         freeze(place.site, now_ns)
-        assert "git" not in place.rows()
+        assert "hammer" not in place.rows()
 
 
 def test_an_edit_of_a_manifest_is_seen(place: Place) -> None:
     """Also when the cache was trusted before, and no folder of the path has changed."""
-    made = place.plugin({"id": "git", "summary": "before"})
+    made = place.plugin({"id": "hammer", "summary": "before"})
     freeze(place.site, TICK_NS)
     place.rows()
     assert cached_from(place)
 
     made.manifest.write_text(made.manifest.read_text().replace("before", "after"))
 
-    assert place.rows()["git"]["summary"] == "after"
+    assert place.rows()["hammer"]["summary"] == "after"
 
 
 @pytest.mark.parametrize("processes", [4, pytest.param(8, marks=pytest.mark.slow)])

@@ -9,11 +9,11 @@ import pytest
 if TYPE_CHECKING:
     from tests.faults.conftest import Place
 
-ASKING = {"id": "git", "permissions": {"exec": ["git"]}}
+ASKING = {"id": "hammer", "permissions": {"exec": ["git"]}}
 
 
 def granted(place: Place) -> Any:
-    return place.json("plugins", "info", "git")["data"]["granted"]
+    return place.json("plugins", "info", "hammer")["data"]["granted"]
 
 
 def settle(place: Place) -> None:
@@ -27,13 +27,13 @@ def test_an_uninstall_leaves_nothing(place: Place) -> None:
     """No file, grant, quarantine, switch or setting."""
     settle(place)
     (place.home / "config").mkdir()
-    (place.home / "config" / "config.toml").write_text("[plugins.git]\nenabled = true\n\n[limits]\nturns = 5\n")
+    (place.home / "config" / "config.toml").write_text("[plugins.hammer]\nenabled = true\n\n[limits]\nturns = 5\n")
 
-    done = place.peg("plugins", "uninstall", "git")
+    done = place.peg("plugins", "uninstall", "hammer")
 
     assert done.returncode == 0
     assert list(place.site.iterdir()) == []
-    assert "git" not in (place.home / "config" / "config.toml").read_text()
+    assert "hammer" not in (place.home / "config" / "config.toml").read_text()
     assert "turns = 5" in (place.home / "config" / "config.toml").read_text()
     assert "leftover" not in place.peg("plugins", "doctor").stdout
 
@@ -42,11 +42,11 @@ def test_settings_can_be_kept(place: Place) -> None:
     """`--keep-config`."""
     settle(place)
     (place.home / "config").mkdir()
-    (place.home / "config" / "config.toml").write_text("[plugins.git]\nenabled = true\n")
+    (place.home / "config" / "config.toml").write_text("[plugins.hammer]\nenabled = true\n")
 
-    place.peg("plugins", "uninstall", "git", "--keep-config")
+    place.peg("plugins", "uninstall", "hammer", "--keep-config")
 
-    assert "[plugins.git]" in (place.home / "config" / "config.toml").read_text()
+    assert "[plugins.hammer]" in (place.home / "config" / "config.toml").read_text()
 
 
 @pytest.mark.parametrize("by", ["peg", "another installer"])
@@ -54,45 +54,45 @@ def test_consent_is_asked_for_again(place: Place, by: str) -> None:
     """A grant dies with its distribution, also when that went without a word to us; the doctor names the command."""
     settle(place)
     if by == "peg":
-        place.peg("plugins", "uninstall", "git")
+        place.peg("plugins", "uninstall", "hammer")
     else:
-        place.site.joinpath("pegboard_git-1.0.0.dist-info", "entry_points.txt").unlink()
+        place.site.joinpath("pegboard_hammer-1.0.0.dist-info", "entry_points.txt").unlink()
         place.host()
     place.plugin(ASKING)
 
     place.host()
 
     assert granted(place) is None
-    assert "peg plugins grant git" in place.peg("plugins", "doctor").stdout
-    assert place.peg("plugins", "enable", "git").returncode == 7  # nobody can be asked here
-    assert place.peg("plugins", "enable", "git", "--yes").returncode == 0
+    assert "peg plugins grant hammer" in place.peg("plugins", "doctor").stdout
+    assert place.peg("plugins", "enable", "hammer").returncode == 7  # nobody can be asked here
+    assert place.peg("plugins", "enable", "hammer", "--yes").returncode == 0
     assert granted(place) == {"exec": ["git"]}
 
 
 def test_another_distribution_inherits_nothing(place: Place) -> None:
     """It loads under the name that is free now, without the permissions of the one before it."""
     settle(place)
-    place.peg("plugins", "uninstall", "git")
-    place.plugin(ASKING, dist="git", package="git_of_another")
+    place.peg("plugins", "uninstall", "hammer")
+    place.plugin(ASKING, dist="hammer", package="hammer_of_another")
 
-    told = place.host(["activate", "git"])
+    told = place.host(["activate", "hammer"])
 
-    assert told["states"]["git"] == "active"
+    assert told["states"]["hammer"] == "active"
     assert granted(place) is None
 
 
 def test_another_distribution_inherits_nothing_while_the_first_is_there(place: Place) -> None:
     """Not even when the switches say that it is to have the name."""
     settle(place)
-    place.plugin(ASKING, dist="git", package="git_of_another")
-    place.peg("config", "set", 'overrides."plugin:git"', "git")
-    place.host(["activate", "git"])
+    place.plugin(ASKING, dist="hammer", package="hammer_of_another")
+    place.peg("config", "set", 'overrides."plugin:hammer"', "hammer")
+    place.host(["activate", "hammer"])
 
-    found = place.json("plugins", "info", "git")["data"]
+    found = place.json("plugins", "info", "hammer")["data"]
 
-    assert (found["dist"], found["state"], found["granted"]) == ("git", "ready", None)
-    assert "peg plugins grant git" in place.peg("plugins", "doctor").stdout
-    assert place.peg("plugins", "enable", "git").returncode == 7
+    assert (found["dist"], found["state"], found["granted"]) == ("hammer", "ready", None)
+    assert "peg plugins grant hammer" in place.peg("plugins", "doctor").stdout
+    assert place.peg("plugins", "enable", "hammer").returncode == 7
 
 
 def test_settings_of_a_plugin_that_is_not_there(place: Place) -> None:

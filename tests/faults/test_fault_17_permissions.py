@@ -1,4 +1,7 @@
-"""Scenario 17: a plugin asks for more, a project hands out more, a secret wants to be seen. None of it happens."""
+"""Scenario 17: a plugin asks for more, a project hands out more, a secret wants to be seen. None of it happens.
+
+What code in our process does without asking is recorded; nothing can prevent it there.
+"""
 
 from __future__ import annotations
 
@@ -188,3 +191,224 @@ def test_a_secret_is_never_seen(place: Place) -> None:
     written = "".join(path.read_text(errors="replace") for path in place.home.rglob("*") if path.is_file())
     said = "".join(done.stdout + done.stderr for done in [done, *reports])
     assert VALUE not in said + written
+
+
+# --- what is done without asking ---------------------------------------------------------------------------------
+
+DOER = '''
+import asyncio, json, socket, subprocess, sys, threading
+from pathlib import Path
+from pegboard import config, hookimpl, tool
+
+CONTEXTS = []
+
+
+@tool(name="doer.do", effect="pure")
+async def do(what: str, target: str = "", port: int = 0) -> str:
+    """Do it without asking."""
+    [ctx] = CONTEXTS
+    if what == "open":
+        Path(target).read_text()
+    if what == "write":
+        Path(target).write_text("x")
+    if what == "exec":
+        subprocess.run([target], stdout=subprocess.DEVNULL)
+    if what == "connect":
+        with socket.socket() as sock:
+            sock.connect_ex((target, port))
+    if what == "look up":
+        try:
+            socket.create_connection((target, port), timeout=0.01)
+        except OSError:
+            pass
+    if what == "own":
+        Path(__file__).with_name("pegboard.toml").read_text()
+        Path(json.__file__).read_text()
+        (ctx.data_dir / "own").write_text("x")
+    if what == "import":
+        sys.path.insert(0, target)
+        import stray
+    if what == "core":
+        assert config.load().files
+    if what == "services":
+        await ctx.exec.run(["env"])
+        ctx.fs.read(target)
+    return "done"
+
+
+@tool(name="doer.wait", effect="pure")
+def wait(target: str) -> str:
+    """Do it in a thread of the pool."""
+    return Path(target).read_text()
+
+
+class Plugin:
+    def activate(self, ctx):
+        CONTEXTS.append(ctx)
+
+    @hookimpl
+    def provide_tools(self):
+        return [do, wait]
+'''
+
+
+def doer(place: Place, **permissions: list[str]) -> Any:
+    """A plugin whose tools do what they are told to, and ask nobody."""
+    tools = [{"name": "doer.do", "effect": "pure"}, {"name": "doer.wait", "effect": "pure"}]
+    manifest = {
+        "id": "doer",
+        "hooks": {"provide_tools": {}},
+        "contributes": {"tools": tools},
+        "permissions": permissions,
+    }
+    (place.folder / "file").write_text("done")
+    return place.plugin(manifest, {"plugin.py": DOER})
+
+
+def does(place: Place, *orders: list[Any], **options: Any) -> dict[str, Any]:
+    """Runs in which a tool obeys; what the host program tells."""
+    told = place.host(*(["run", order] for order in orders), **options)
+    assert [did["results"] for did in told["did"]] == [[["ok", "done"]]] * len(orders)
+    return told
+
+
+def do(what: str, target: Any = "", port: int = 0) -> list[Any]:
+    """A call of the tool."""
+    return ["doer.do", {"what": what, "target": str(target), "port": port}]
+
+
+def undeclared(told: dict[str, Any]) -> list[list[str]]:
+    """What the runs recorded, together."""
+    return [entry for did in told["did"] for entry in did["undeclared"]]
+
+
+ORDERS = {
+    "open": (do("open", "FILE"), "open", "FILE"),
+    "write": (do("write", "FILE"), "open", "FILE"),
+    "open in a thread": (["doer.wait", {"target": "FILE"}], "open", "FILE"),
+    "exec": (do("exec", "env"), "exec", "env"),
+    "connect": (do("connect", "127.0.0.1", 9), "connect", "127.0.0.1:9"),
+    "connect by name": (do("look up", "localhost", 9), "connect", "localhost:9"),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_is_done_without_asking_is_recorded(place: Place, order: str) -> None:
+    """Once: as an event of the run, as one warning, and in `peg plugins info`; and it happens all the same."""
+    doer(place)
+    call, what, target = json.loads(json.dumps(ORDERS[order]).replace("FILE", str(place.folder / "file")))
+
+    told = does(place, call, call)
+
+    info = place.json("plugins", "info", "doer")["data"]["undeclared"]
+    warnings = [line for line in told["log"] if "without permission" in line]
+    assert undeclared(told) == [["doer", what, target]]
+    assert [[use["what"], use["target"]] for use in info] == [[what, target]]
+    assert f"  {what} {target}" in place.peg("plugins", "info", "doer").stdout
+    assert len(warnings) == 1
+    assert "plugin `doer` (pegboard-doer 1.0.0) " in warnings[0]
+    assert "which is recorded and not prevented; peg plugins info doer" in warnings[0]
+
+
+def test_what_is_declared_is_not_recorded(place: Place) -> None:
+    """Whether it asks the services of the host or not."""
+    doer(place, fs_read=[str(place.folder)], exec=["env"], net=["localhost:9", "127.0.0.1:8"])
+    file = place.folder / "file"
+
+    told = does(
+        place,
+        do("open", file),
+        do("exec", "env"),
+        do("look up", "localhost", 9),
+        do("connect", "127.0.0.1", 8),
+        do("services", file),
+    )
+
+    assert undeclared(told) == []
+    assert place.json("plugins", "info", "doer")["data"]["undeclared"] == []
+
+
+def test_what_needs_no_permission_is_not_recorded(place: Place) -> None:
+    """Its own files and folders, those of Python, imports from wherever, and what core reads when it is called."""
+    doer(place)
+    modules, settings = place.folder / "modules", place.home / "config" / "config.toml"
+    for file in (modules / "stray.py", settings):
+        file.parent.mkdir()
+        file.write_text("")
+
+    told = does(place, do("own"), do("import", modules), do("core"))
+
+    assert undeclared(told) == []
+
+
+def test_reading_does_not_allow_writing(place: Place) -> None:
+    """What is declared for reading and written is recorded."""
+    doer(place, fs_read=[str(place.folder)])
+
+    told = does(place, do("write", place.folder / "file"))
+
+    assert undeclared(told) == [["doer", "open", str(place.folder / "file")]]
+
+
+def test_what_others_do_is_not_the_plugins(place: Place) -> None:
+    """The code that is nearest did it, of whatever plugin."""
+    doer(place, fs_read=[str(place.folder)])
+    file = str(place.folder / "file")
+    place.hooking("other", f"async def check_quality(self, ctx):\n    open({file!r}).close()")
+
+    told = does(place, do("open", file))
+
+    assert undeclared(told) == [["other", "open", file]]
+
+
+def test_what_an_import_does_is_recorded(place: Place) -> None:
+    """From the first line of its code on, before it is active: then it is an event of the board."""
+    place.plugin(
+        {"id": "early", "activation": ["onStartup"], "startup_reason": "a test"},
+        {"plugin.py": "open('/etc/passwd').close()\n\nclass Plugin: ...\n"},
+    )
+
+    events = place.host(["run"])["events"]
+
+    assert ["plugin.undeclared", "early", {"plugin": "early", "what": "open", "target": "/etc/passwd"}] in events
+
+
+@pytest.mark.parametrize("board", [{"config": {"record_undeclared": False}}, {"autoload": False}], ids=str)
+def test_recording_is_off_where_nobody_wants_it(place: Place, board: dict[str, Any]) -> None:
+    """By a setting; and in a program that embeds us and loads no installed plugins, unless it asks."""
+    made = doer(place)
+    folders = {"folders": [str(made.site / made.package)]} if "autoload" in board else {}
+
+    told = does(place, do("exec", "env"), board={**board, **folders})
+
+    assert undeclared(told) == []
+
+
+def test_a_program_that_embeds_us_may_ask_for_it(place: Place) -> None:
+    """Plugins that it gives as folders are recorded then."""
+    made = doer(place)
+    board = {"autoload": False, "folders": [str(made.site / made.package)], "config": {"record_undeclared": True}}
+
+    told = does(place, do("exec", "env"), board=board)
+
+    assert undeclared(told) == [["doer", "exec", "env"]]
+
+
+def test_what_is_recorded_is_bounded(place: Place) -> None:
+    """A plugin that opens a new file each time fills neither memory nor disk."""
+    place.hooking("busy", "async def check_quality(self):\n    for n in range(500):\n        open(f'{n}', 'w').close()")
+
+    told = place.host(["run"])
+
+    assert len(undeclared(told)) == 100
+    assert len(place.json("plugins", "info", "busy")["data"]["undeclared"]) == 50
+
+
+def test_an_upgrade_begins_with_a_clean_record(place: Place) -> None:
+    """What another version did says nothing about this one."""
+    made = doer(place)
+    does(place, do("exec", "env"))
+    made.remove()
+    place.plugin({"id": "doer"}, version="2.0.0")
+
+    assert place.json("plugins", "info", "doer")["data"]["undeclared"] == []

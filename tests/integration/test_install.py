@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pegboard.errors import PluginInstallError
 from pegboard.plugins.packages import wheels as wheels_of_core
-from pegboard.plugins.packages.wheels import Installed
+from pegboard.plugins.packages.placing import Installed
 
 MakeEnvironment = Callable[[str], Any]
 

@@ -3,9 +3,16 @@
 `--version` is answered before click is imported, since that alone costs three times a bare interpreter.
 """
 
+from __future__ import annotations
+
+import os
 import sys
 
 from pegboard import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
 def main() -> None:
@@ -15,17 +22,28 @@ def main() -> None:
         sys.exit(0)
     if sys.stdout is None:
         sys.exit("peg: stdout is closed")
+    if sys.stderr is None:
+        sys.stderr = _nowhere()
     try:
-        import signal
+        from pegboard.cli import signals
 
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            # As Ctrl-C: what is on the disk for the next start is put in order, and nobody is blamed for our end.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signals.listen()
         from pegboard.cli.app import peg
 
         peg.main(prog_name="peg")
     except KeyboardInterrupt:  # before or after the time in which `peg.main` answers it
-        sys.exit(130)
+        from pegboard.cli import signals
+
+        sys.exit(signals.exit_code())
+
+
+def _nowhere() -> TextIO:
+    """For what nobody wants to hear. As descriptor 2, or the next file that is opened would be written into."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    if descriptor != 2:
+        os.dup2(descriptor, 2)
+        os.close(descriptor)
+    return open(2, "w", encoding="utf-8", closefd=False)  # until the end
 
 
 if __name__ == "__main__":

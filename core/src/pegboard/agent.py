@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pegboard.errors import (
     AgentCollisionError,
@@ -16,10 +16,11 @@ from pegboard.errors import (
     AgentError,
     AgentNotFoundError,
     AgentRequiresError,
+    AgentWorkflowError,
 )
 from pegboard.lazy import LazyModule
 from pegboard.model import ModelBase
-from pegboard.types import Agent, AgentDependency, ContextNeeds, ModelSettings, ResourceLimits, RetryPolicy
+from pegboard.types import Agent, AgentConfig, AgentDependency, ContextNeeds, ModelSettings, ResourceLimits, RetryPolicy
 
 if TYPE_CHECKING:
     import difflib
@@ -182,14 +183,18 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "retry": RetryPolicy,
     "max_turns": int,
     "output_retries": int,
+    "parallel_tool_calls": int,
 }
+_LEAST = {"max_turns": 1, "output_retries": 0, "parallel_tool_calls": 1, "min_confidence": 0.0}
+_OUTPUT_MODES = ("auto", "native", "tool", "prompt")
 
 
 def check_agent(agent: Agent) -> None:
     """Refuse an agent that could not run, before it does.
 
     Raises:
-        AgentError: a field has a wrong type; its name is empty; a version or a range cannot be read.
+        AgentError: a field has a wrong type or value; two tools have one name; a version or a range cannot be read.
+        AgentWorkflowError: it is a graph that nothing has made executable.
     """
     config = agent.config
     for field, kind in _FIELDS.items():
@@ -200,8 +205,10 @@ def check_agent(agent: Agent) -> None:
                 f"agent `{config.name}`: `{field}` is {type(value).__name__}, and must be {wanted}",
                 hint="peg help agent.invalid",
             )
-    if not config.name:
-        raise AgentError("an agent needs a name", hint="peg help agent.invalid")
+    _check_values(config)
+    _check_tool_names(config)
+    if config.workflow is not None and agent.execute is None:
+        raise AgentWorkflowError(f"agent `{config.name}` is a workflow, and no plugin here runs workflows")
     if config.version == "0" and not config.dependencies and not config.conflicts:
         return
     try:
@@ -210,6 +217,36 @@ def check_agent(agent: Agent) -> None:
             specifiers.SpecifierSet(other.version)
     except ValueError as exc:
         raise AgentError(f"agent `{config.name}`: {exc}", hint="peg help agent.invalid") from exc
+
+
+def _check_values(config: AgentConfig) -> None:
+    if not config.name:
+        raise AgentError("an agent needs a name", hint="peg help agent.invalid")
+    for field, least in _LEAST.items():
+        value = getattr(config, field)
+        if not value >= least:
+            raise AgentError(
+                f"agent `{config.name}`: `{field}` is {value}, and must be {least} or more",
+                hint="peg help agent.invalid",
+            )
+    if config.output_mode not in _OUTPUT_MODES:
+        raise AgentError(
+            f"agent `{config.name}`: `output_mode` is none of {', '.join(_OUTPUT_MODES)}", hint="peg help agent.invalid"
+        )
+
+
+def _check_tool_names(config: AgentConfig) -> None:
+    """A model calls tools by name, and of two of one name it could only mean one."""
+    if len(config.tools) < 2:
+        return
+    names = [given for given in map(_tool_name, config.tools) if given]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise AgentError(f"agent `{config.name}` has two tools named `{twice}`", hint="peg help agent.invalid")
+
+
+def _tool_name(given: Any) -> str | None:
+    return given if isinstance(given, str) else getattr(given, "name", None) or getattr(given, "__name__", None)
 
 
 def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:

@@ -7,23 +7,24 @@ reservation, so children that run at once cannot overspend together. Prices are 
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pegboard.errors import BudgetExceededError
 from pegboard.interfaces import Clock
-from pegboard.types import Price, PriceTable, ResourceLimits, Usage
+from pegboard.types import BudgetShare, Grant, Price, PriceTable, ResourceLimits, Usage
 
 Unit = Literal["tokens", "cost_usd", "tool_calls", "requests"]
 _UNITS: tuple[Unit, ...] = ("tokens", "cost_usd", "tool_calls", "requests")
 WARN_AT = 0.8
-"""Share of a limit from which on `budget.warning` is written, once."""
+"""Share of a limit from which on `budget.warning` is written, once; and once more when the limit is passed."""
 
 
 class Account:
     """What one run has used, holds reserved, and may still use."""
 
-    __slots__ = ("_clock", "_limits", "_used", "_warn", "_warned", "bound", "deadline", "name", "parent")
+    __slots__ = ("_clock", "_limits", "_used", "_warn", "_warned", "bound", "deadline", "name", "parent", "seconds")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Account:
         self._limits: dict[str, float] = {
             unit: limit for unit in _UNITS if (limit := getattr(limits, unit)) is not None
         }
+        self.seconds = limits.seconds
         self.deadline = None if limits.seconds is None else clock.monotonic() + limits.seconds
         self.bound: bool = bool(self._limits) or (parent is not None and parent.bound)
         """Whether any limit exists here or above; without one nothing has to be counted."""
@@ -50,6 +52,11 @@ class Account:
     def limits(self, unit: Unit) -> bool:
         """Whether this unit is limited here or above."""
         return unit in self._limits or (self.parent is not None and self.parent.limits(unit))
+
+    @property
+    def limits_output(self) -> bool:
+        """Whether the length of an answer counts here or above."""
+        return self.limits("tokens") or self.limits("cost_usd")
 
     def remaining(self, what: Literal["tokens", "cost_usd", "seconds", "tool_calls", "requests"]) -> float | None:
         """What may still be used, here and in every account above; `None` is no limit."""
@@ -59,6 +66,12 @@ class Account:
             own = self._limits[what] - self._used.get(what, 0.0) if what in self._limits else None
         above = self.parent.remaining(what) if self.parent else None
         return above if own is None else own if above is None else min(own, above)
+
+    @property
+    def time_limit(self) -> float | None:
+        """The limit in seconds that ends first, here or above."""
+        ending = [(account.deadline, account.seconds) for account in self._chain() if account.deadline is not None]
+        return min(ending)[1] if ending else None
 
     def used(self, unit: Unit) -> float:
         """What was used or is reserved, child runs included."""
@@ -92,8 +105,9 @@ class Account:
             limit = self._limits.get(unit)
             if limit is not None and self._used.get(unit, 0.0) + amount > limit:
                 explained = f" ({made_of})" if made_of and unit == "tokens" else ""
+                word = unit.removesuffix("s") if limit == 1 else unit
                 raise BudgetExceededError(
-                    f"the budget of {whose} is {limit:g} {unit}: {self._used.get(unit, 0.0):g} are used or reserved, "
+                    f"the budget of {whose} is {limit:g} {word}: {self._used.get(unit, 0.0):g} are used or reserved, "
                     f"and this step may need {amount:g} more{explained}"
                 )
 
@@ -101,9 +115,11 @@ class Account:
         for unit, amount in amounts.items():
             used = self._used[unit] = self._used.get(unit, 0.0) + amount
             limit = self._limits.get(unit)
-            if limit and amount > 0 and used >= WARN_AT * limit and unit not in self._warned and self._warn:
-                self._warned.add(unit)
-                self._warn(self.name, unit, used / limit, limit)
+            if limit and amount > 0 and used >= WARN_AT * limit and self._warn:
+                told = f"{unit} over" if used > limit else unit
+                if told not in self._warned:
+                    self._warned.add(told)
+                    self._warn(self.name, unit, used / limit, limit)
 
 
 class Reservation:
@@ -123,6 +139,10 @@ class Reservation:
         for account in self._account._chain():
             account._add(difference)
         self._amounts = {}
+
+    def at_least(self, counted: Mapping[Unit, float]) -> None:
+        """What was reserved stands, or what was counted where that is more."""
+        self.settle({unit: max(self._amounts[unit], size) for unit, size in counted.items() if unit in self._amounts})
 
     def release(self) -> None:
         """Nothing was used."""
@@ -154,3 +174,53 @@ def cost_of(price: Price | None, usage: Usage) -> float | None:
         usage.output_tokens * price.output,
     )
     return sum(parts) / 1_000_000
+
+
+# --- sharing out -------------------------------------------------------------------------------------------------
+
+
+def share_out(shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
+    """Minimums first, by priority raised by waiting; the remainder by weight up to each optimum.
+
+    Whoever's minimum does not fit is deferred, never given a silent 0. The order of `shares` changes nothing.
+    """
+    ranked = sorted(shares, key=lambda share: (-(share.priority + share.waiting), -share.waiting, share.agent))
+    granted: dict[str, int] = {}
+    left = total
+    for share in ranked:
+        if share.min_tokens <= left:
+            granted[share.agent] = share.min_tokens
+            left -= share.min_tokens
+    _fill([share for share in ranked if share.agent in granted], granted, left)
+    return [
+        Grant(agent=share.agent, tokens=granted.get(share.agent, 0), deferred=share.agent not in granted)
+        for share in shares
+    ]
+
+
+def _fill(admitted: Sequence[BudgetShare], granted: dict[str, int], left: int) -> None:
+    """Hand out what is left, up to each optimum.
+
+    The k-th further token of an agent of weight w comes at level k/w, and tokens are handed out in the order of their
+    levels. So more to share only continues the same sequence, and takes nothing from anybody.
+    """
+    if not admitted:
+        return
+    lowest = min(share.priority for share in admitted)
+    weights = [share.priority - lowest + 1 for share in admitted]
+    rooms = [max(0, share.optimal_tokens - share.min_tokens) for share in admitted]
+    scale = math.lcm(*weights)
+
+    def up_to(level: int) -> list[int]:
+        return [min(room, weight * level // scale) for room, weight in zip(rooms, weights, strict=True)]
+
+    reached, beyond = 0, max(rooms) * scale + 1
+    while beyond - reached > 1:
+        middle = (reached + beyond) // 2
+        reached, beyond = (middle, beyond) if sum(up_to(middle)) <= left else (reached, middle)
+    further = up_to(reached)
+    for index, share in enumerate(admitted):
+        # At the next level everybody takes one token at most, and not all of them may be there.
+        more = min(up_to(reached + 1)[index] - further[index], left - sum(further))
+        further[index] += more
+        granted[share.agent] += further[index]

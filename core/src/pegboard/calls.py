@@ -14,19 +14,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pegboard.budget import Reservation
+from pegboard.deadline import AbandonedError
 from pegboard.errors import (
     ApprovalNeededError,
     BudgetExceededError,
     ToolArgumentsError,
+    ToolDefinitionError,
     ToolUnsafeUnknownError,
     describe,
+    where,
 )
 from pegboard.history import estimate_tokens
 from pegboard.interfaces import HostContext, ToolContext
 from pegboard.journal import Step
 from pegboard.lazy import LazyModule
 from pegboard.locks import ResourceLocks
-from pegboard.run import BoundTool, Run
+from pegboard.repeats import count_repeat, repeated
+from pegboard.run import Run
+from pegboard.toolbox import TIERS, BoundTool
 from pegboard.tools import check_arguments, execute, is_cheap, tool
 from pegboard.types import (
     Action,
@@ -57,10 +62,8 @@ else:
     difflib = LazyModule("difflib")
     hashlib = LazyModule("hashlib")
 
-WARN_REPEATS, BLOCK_REPEATS, FINAL_REPEATS = 3, 5, 7
 HEAD_CHARACTERS, TAIL_CHARACTERS = 3000, 1500
 MESSAGE_CHARACTERS = 200
-TIERS: tuple[Tier, ...] = ("core", "toolchain", "toolbelt")
 _FREE: frozenset[str] = frozenset()
 
 
@@ -80,6 +83,10 @@ class CallContext:
     def idempotency_key(self) -> str:
         """The same for every attempt of this call; new after a fork."""
         return f"{self.run.run}/{self._step.id}/{self.call.id}"
+
+    def note(self, error: BaseException) -> None:
+        """Keep where the call failed, for those who read the log; a model is not told."""
+        self._step.where = where(error)
 
     def progress(self, message: str, share: float | None = None) -> None:
         """Tell whoever streams how far the call is."""
@@ -106,7 +113,8 @@ async def perform_all(run: Run, calls: Sequence[ToolCall]) -> Sequence[ToolResul
 
 
 async def _in_parallel(run: Run, pending: Sequence[_Pending]) -> None:
-    cap = asyncio.Semaphore(min(run.config.parallel_tool_calls, run.services.bounds.parallel_tool_calls))
+    most = min(run.config.parallel_tool_calls, run.services.bounds.parallel_tool_calls)
+    cap = asyncio.Semaphore(max(1, most))  # an agent that no board has checked: with 0 nothing would ever begin
 
     async def one(item: _Pending) -> None:
         async with cap:
@@ -150,6 +158,7 @@ class _Pending:
         run, step = self.run, self.step
         if step.recorded is not None and step.recorded.state == "done":
             self.result = run.journal.result(step)
+            _let_read(run, self.result)
             run.charge(tool_calls=1)
             return
         run.replaying = False
@@ -161,7 +170,7 @@ class _Pending:
             else:
                 result = await layer(run, self.call, self._body)
             self.result = result if result.call_id == self.call.id else _answer(result, self.call)
-            run.journal.finish(step, self.result, name=self.call.name, **_outcome(self.result))
+            run.journal.finish(step, self.result, name=self.call.name, **_outcome(self.result, step))
         except (ApprovalNeededError, ToolUnsafeUnknownError, BudgetExceededError) as exc:
             status: Any = {"approval.needed": "denied", "tool.unsafe_unknown": "unknown"}.get(exc.code, "error")
             self.result = tool_result(self.call.id, exc.message, status=status, code=exc.code)
@@ -169,6 +178,8 @@ class _Pending:
             run.journal.fail(step, exc)
         except BaseException as exc:
             run.journal.fail(step, exc)
+            if isinstance(exc, AbandonedError):
+                run.left_behind(exc.what)
             raise
         if run.journal.flushes:  # not above: the call is done, also when the run is cancelled while that is written
             await run.journal.flush()
@@ -197,6 +208,8 @@ class _Pending:
             args = check_arguments(bound.tool, call)
         except ToolArgumentsError as exc:
             return tool_result(call.id, exc.message, status="error", code=exc.code)
+        except ToolDefinitionError as exc:
+            return _invalid(self.run, call, bound, exc)
         return await _guarded(self.run, call, bound, args, self.step)
 
 
@@ -233,13 +246,35 @@ async def _guarded(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[str
     request = BudgetRequest(run=run.run, kind="tool", resource=bound.tool.name, principal=run.principal)
     await reserve(run, request, {"tool_calls": 1.0})
     try:
-        keys = bound.tool.resources(args)
+        try:
+            keys = _resources(bound, args)
+        except ToolDefinitionError as exc:
+            return _invalid(run, call, bound, exc)
         if keys == _FREE:
             return await _audited(run, action, call, bound, args, step)
         async with _locks(run).hold(keys, run):
             return await _audited(run, action, call, bound, args, step)
     finally:
         await settle(run, request)
+
+
+def _resources(bound: BoundTool, args: Mapping[str, Any]) -> frozenset[str] | None:
+    try:
+        keys: Any = bound.tool.resources(args)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        text = f"`resources` of tool `{bound.tool.name}` failed: {type(exc).__name__}: {describe(exc)}"
+        raise ToolDefinitionError(text) from exc
+    if keys is None or (isinstance(keys, frozenset) and all(isinstance(key, str) for key in keys)):
+        return keys
+    raise ToolDefinitionError(f"`resources` of tool `{bound.tool.name}` returned no `frozenset` of names: {keys!r:.80}")
+
+
+def _invalid(run: Run, call: ToolCall, bound: BoundTool, error: ToolDefinitionError) -> ToolResult:
+    """What comes of a call of a tool that is not one: an error of this call, and a charge to whose it is."""
+    run.services.charge(bound.owner, "provide_tools", error)
+    return tool_result(call.id, error.message, status="error", code=error.code)
 
 
 async def _action(run: Run, call: ToolCall, bound: BoundTool) -> Action:
@@ -279,6 +314,7 @@ async def _executed(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[st
         await run.journal.intend(step, context.idempotency_key)
     result = await execute(bound.tool, args, call, context)
     result = await offloaded(run, result)
+    _let_read(run, result)
     if run.hooks.label is not None:
         await _labels(run, Origin(kind="tool", name=bound.tool.name), result.text)
     return result
@@ -294,10 +330,7 @@ async def _reconciled(bound: BoundTool, args: Mapping[str, Any], ctx: CallContex
         return outcome
     if outcome == "not_done":
         return None
-    raise ToolUnsafeUnknownError(
-        f"it is not known whether step `{step.id}` took effect before the run was interrupted; it is not repeated",
-        hint="peg help tool.unsafe_unknown",
-    )
+    raise ctx.run.journal.unknown_effect(step.id, "it is not repeated")
 
 
 # --- gates -------------------------------------------------------------------------------------------------------
@@ -312,6 +345,7 @@ async def judge(run: Run, action: Action, call_id: str) -> str | None:
     gate = run.hooks.authorize
     verdict: Verdict | None = None
     prompts: tuple[str, ...] = ()
+    asking: tuple[str, ...] = ()
     if gate is not None:
         asked = _canonical(action)
         verdicts = await gate(run, action)
@@ -319,13 +353,17 @@ async def judge(run: Run, action: Action, call_id: str) -> str | None:
             return "a gate changed the arguments that it was to judge"
         verdict = verdicts.verdict
         prompts = tuple(v.prompt for _, v in verdicts.opinions if isinstance(v, Ask) and v.prompt)
+        asking = tuple(plugin for plugin, v in verdicts.opinions if isinstance(v, Ask))
     if verdict is None:
         verdict = by_default(action)
     if isinstance(verdict, Allow):
         return None
     if isinstance(verdict, Deny):
         return verdict.reason or "a policy forbids it"
-    return await _approved(run, action, call_id, prompts or (verdict.prompt,))
+    rule = (action.verb, action.resource, *asking)
+    if _is_approved(run, rule):
+        return None
+    return await _approved(run, action, call_id, prompts or (verdict.prompt,), rule)
 
 
 async def judge_tier(run: Run, tier: Tier) -> str | None:
@@ -355,14 +393,34 @@ def _canonical(action: Action) -> bytes:
     return msgspec.json.encode([action.verb, action.resource, action.arguments], order="sorted")
 
 
-async def _approved(run: Run, action: Action, call_id: str, prompts: tuple[str, ...]) -> str | None:
+def _is_approved(run: Run, rule: tuple[str, ...]) -> bool:
+    """Whether a person granted it for the rest of this run, or of one above."""
+    above: Run | None = run
+    while above is not None:
+        if rule in above.approved:
+            return True
+        above = above.parent_run
+    return False
+
+
+def recall_approvals(run: Run) -> None:
+    """In a resumed run: what was granted in an earlier life for the rest of it."""
+    for event in run.journal.events:
+        if event.kind == "approval.decided" and event.data["granted"] and event.data["scope"] != "once":
+            run.approved |= {tuple(event.data.get("rule", ()))}
+
+
+async def _approved(
+    run: Run, action: Action, call_id: str, prompts: tuple[str, ...], rule: tuple[str, ...]
+) -> str | None:
     digest = hashlib.sha256(_canonical(action)).hexdigest()[:16]
     request = ApprovalRequest(
         id=f"{call_id}:{digest}", action=msgspec.structs.replace(action, digest=digest), prompts=prompts
     )
     step = run.journal.open(f"approval:{call_id}", request.id)
     if step.recorded is not None:
-        return run.journal.result(step)["reason"] if not run.journal.result(step)["granted"] else None
+        before = run.journal.result(step)
+        return None if before["granted"] else before["reason"]
     asked = {"verb": action.verb, "resource": action.resource, "plugin": action.owner, "effect": action.effect}
     run.emit("approval.requested", {"id": request.id, **asked, "arguments": action.arguments, "prompts": list(prompts)})
     answer = await run.hooks.request_approval(run, request) if run.hooks.request_approval is not None else None
@@ -374,10 +432,13 @@ async def _approved(run: Run, action: Action, call_id: str, prompts: tuple[str, 
     granted = answer.granted and answer.id == request.id
     refusal = "the answer was for another call" if answer.granted else f"{answer.by or 'a person'} said no"
     reason = answer.reason or refusal
-    run.emit("approval.decided", {"id": request.id, "granted": granted, "by": answer.by, "scope": answer.scope})
+    decided = {"id": request.id, "granted": granted, "by": answer.by, "scope": answer.scope, "rule": list(rule)}
+    run.emit("approval.decided", decided)
     run.journal.start(step)
     run.journal.finish(step, {"granted": granted, "reason": reason})
     await run.journal.flush(barrier=True)
+    if granted and answer.scope != "once":
+        run.approved |= {rule}
     return None if granted else reason
 
 
@@ -393,11 +454,14 @@ async def reserve(
     gate = run.hooks.reserve_budget
     if gate is None:
         return reservation
-    verdict = (await gate(run, request)).verdict
-    if verdict is not None and not isinstance(verdict, Allow):
+    try:
+        verdict = (await gate(run, request)).verdict
+        if verdict is not None and not isinstance(verdict, Allow):
+            raise BudgetExceededError(f"budget for `{request.resource}` refused: {getattr(verdict, 'reason', 'ask')}")
+    except BaseException:  # also where the run is cancelled while the gate thinks
         if reservation is not None:
             reservation.release()
-        raise BudgetExceededError(f"budget for `{request.resource}` refused: {getattr(verdict, 'reason', 'ask')}")
+        raise
     return reservation
 
 
@@ -471,46 +535,6 @@ def _next_tier(run: Run) -> Tier | None:
     return next((tier for tier in higher if any(bound.tier == tier for bound in run.tools.values())), None)
 
 
-# --- stuck loops -------------------------------------------------------------------------------------------------
-
-
-def repeated(run: Run, call: ToolCall) -> ToolResult | None:
-    """A refusal, when this very call has given the same result too often."""
-    counts = run.loop_counts
-    if counts is None:
-        return None
-    key = _key(call)
-    count, text = counts.get(key, (0, ""))
-    if count + 1 < BLOCK_REPEATS:
-        return None
-    counts[key] = (count + 1, text)
-    if count + 1 >= FINAL_REPEATS:
-        run.wants_final_answer = True
-    run.emit("tool.loop", {"tool": call.name, "count": count + 1, "action": "blocked"})
-    remark = f"blocked: this call gave the same result {count} times; do something else or give the final answer"
-    return tool_result(call.id, remark, status="error", code="tool.loop")
-
-
-def count_repeat(run: Run, call: ToolCall, result: ToolResult) -> ToolResult:
-    """The result, with a remark when the same call gave it before."""
-    if run.loop_counts is None:
-        run.loop_counts = {}
-    key, text = _key(call), result.text
-    count, before = run.loop_counts.get(key, (0, text))
-    count = count + 1 if before == text else 1
-    run.loop_counts[key] = (count, text)
-    if count < WARN_REPEATS:
-        return result
-    run.emit("tool.loop", {"tool": call.name, "count": count, "action": "warned"})
-    remark = Text(f"\n(the same call has given this result {count} times)")
-    return msgspec.structs.replace(result, content=(*result.content, remark))
-
-
-def _key(call: ToolCall) -> tuple[str, bytes]:
-    tier, _, rest = call.name.partition(".")
-    return (rest if tier in TIERS else call.name), msgspec.json.encode(call.arguments, order="sorted")
-
-
 # --- large results -----------------------------------------------------------------------------------------------
 
 
@@ -528,10 +552,14 @@ async def offloaded(run: Run, result: ToolResult) -> ToolResult:
         "context.offloaded",
         {"ref": small.ref, "tokens_before": part.tokens, "tokens_after": small.tokens, "by": small.owner},
     )
-    run.tools.setdefault("read_output", BoundTool(read_output))
-    run.toolset = None
     kept = tuple(content for content in result.content if not isinstance(content, Text))
     return msgspec.structs.replace(result, content=(Text(small.text), *kept), artifact=small.ref, structured=None)
+
+
+def _let_read(run: Run, result: ToolResult) -> None:
+    """Offer what reads the rest of a result; also where it is read back, or the next request would be another one."""
+    if result.artifact is not None and read_output.name not in run.tools:
+        run.tools = run.tools.plus(BoundTool(read_output))
 
 
 async def _to_blob(run: Run, part: Part) -> Part:
@@ -559,11 +587,12 @@ async def read_output(ref: str, start: int, size: int, ctx: ToolContext) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _outcome(result: ToolResult) -> dict[str, Any]:
-    """What the log says of a result: its status; where it is not `ok`, also the code and the beginning of the text."""
+def _outcome(result: ToolResult, step: Step) -> dict[str, Any]:
+    """What the log says of a result: its status; where it is not `ok`, also the code, the beginning and the place."""
     if result.status == "ok":
         return {"status": "ok"}
-    return {"status": result.status, "code": result.code, "message": result.text[:MESSAGE_CHARACTERS]}
+    place = {} if step.where is None else {"where": step.where}
+    return {"status": result.status, "code": result.code, "message": result.text[:MESSAGE_CHARACTERS], **place}
 
 
 def _answer(result: ToolResult, call: ToolCall) -> ToolResult:

@@ -32,11 +32,12 @@ else:
 
 LAYERS = ("defaults", "system", "user", "project", "environment", "command line", "host")
 FILE_NAME = "config.toml"
-PROJECT_FOLDER = ".pegboard"
+PROJECT_FOLDER = folders.PROJECT_FOLDER
 CORE_KEYS = ("enabled", "runtime", "permissions")
 """Keys of `[plugins.<id>]` that belong to core."""
 
-_MAX_SIZE_BYTES = 1024 * 1024
+MAX_SIZE_BYTES = 1024 * 1024
+"""Of a file; a larger one was not written by a person."""
 _MAX_DEPTH = 32
 _PREFIX = "PEGBOARD__"
 _REFERENCE = re.compile(r"^(env|file|keyring):\S")
@@ -170,7 +171,7 @@ class Config:
             raise self._plugin_error(plugin, "" if option == "value" else option, text)
 
     def _check_reference(self, plugin: str, option: str, value: Any) -> None:
-        if value is not None and not (isinstance(value, str) and _REFERENCE.match(value)):
+        if value is not None and not is_reference(value):
             raise self._plugin_error(
                 plugin, option, "holds a secret; write a reference such as `env:NAME`, never the secret itself"
             )
@@ -243,15 +244,24 @@ def project_file(project: str | Path) -> Path:
 
 def find_project(start: str | Path | None = None) -> Path | None:
     """The nearest folder with a `.pegboard` in it, from `start` upwards, that belongs to this user."""
-    try:
-        here = Path.cwd() if start is None else Path(start).absolute()
-    except FileNotFoundError:  # the working folder was deleted under us
-        return None
-    for folder in (here, *here.parents):
-        if os.path.isdir(folder / PROJECT_FOLDER):  # noqa: PTH112  # that of `Path` raises what it may not look into
-            # Somebody else's folder above ours must not decide; a shared temporary folder is one.
-            return folder if _owned(folder / PROJECT_FOLDER) else None
-    return None
+    found = folders.project_dir(None if start is None else str(start))
+    return Path(found) if found else None
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value says where a secret is, rather than being one."""
+    return isinstance(value, str) and _REFERENCE.match(value) is not None
+
+
+def edit_hint(file: str | Path) -> str:
+    """The command that opens a file in the person's editor."""
+    quoted = "'" + str(file).replace("'", "'\\''") + "'"
+    return f'notepad "{file}"' if sys.platform == "win32" else f"${{EDITOR:-vi}} {quoted}"
+
+
+def is_key(key: str) -> bool:
+    """Whether a text is a dotted key with no empty part."""
+    return re.fullmatch(r'("[^"]+"|[^."]+)(\.("[^"]+"|[^."]+))*', key) is not None
 
 
 def split_key(key: str) -> Key:
@@ -312,7 +322,8 @@ class _Loader:
         try:
             leaves = dict(_leaves(tomllib.loads(text)))
         except (ValueError, RecursionError) as exc:
-            self._fail(ConfigError(f"{file}: is not TOML: {str(exc)[:1].lower()}{str(exc)[1:]}", hint=f"edit {file}"))
+            text = str(exc)
+            self._fail(ConfigError(f"{file}: is not TOML: {text[:1].lower()}{text[1:]}", hint=edit_hint(file)))
             return {}
         lines = config_lines.line_numbers(text)
         values = {path: Value(value, layer, str(file), lines.get(path)) for path, value in leaves.items()}
@@ -320,14 +331,14 @@ class _Loader:
 
     def _read(self, file: Path) -> str | None:
         try:
-            raw = read_regular(file, _MAX_SIZE_BYTES)
+            raw = read_regular(file, MAX_SIZE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
             self._fail(ConfigError(f"{file}: cannot be read: {exc.strerror}"))
             return None
         try:
-            return raw.decode("utf-8")
+            return raw.decode("utf-8-sig")  # as editors of Windows write it
         except UnicodeDecodeError as exc:
             self._fail(ConfigError(f"{file}: is not UTF-8: byte {exc.start}"))
             return None
@@ -355,7 +366,7 @@ class _Loader:
             wrong.update(
                 path for path in values if path in (leaf, below) or path[: len(complaint.path)] == complaint.path
             )
-            hint = f"edit {value.file}" if value and value.line else "peg config schema"
+            hint = edit_hint(value.file) if value and value.file and value.line else "peg config schema"
             self._fail(ConfigError(f"{place}: {join_key(complaint.path)}: {complaint.message}", hint=hint))
         return {path: value for path, value in values.items() if path not in wrong}
 
@@ -435,30 +446,27 @@ def _parsed(path: Key, text: Any) -> Any:
     if not isinstance(text, str) or (shape.subschema(schema(), path) or {}).get("type") == "string":
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
+        dict(_leaves(table))  # what a file may not hold is no value here either
+        return table["value"]
     except (ValueError, RecursionError):
         return text
-
-
-def _owned(folder: Path) -> bool:
-    if sys.platform == "win32":
-        return True
-    try:
-        return folder.stat().st_uid in (os.geteuid(), 0)
-    except OSError:
-        return False
 
 
 __all__ = [
     "CORE_KEYS",
     "FILE_NAME",
     "LAYERS",
+    "MAX_SIZE_BYTES",
     "PROJECT_FOLDER",
     "Config",
     "Explained",
     "Key",
     "Value",
+    "edit_hint",
     "find_project",
+    "is_key",
+    "is_reference",
     "join_key",
     "load",
     "of",

@@ -6,21 +6,18 @@ inside the window this is a handful of tests for `None`: no copy, no count, no s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from pegboard.history import estimate_message, estimate_tokens, settled
-from pegboard.model import ModelBase
+from pegboard.model import ModelBase, capabilities_of
 from pegboard.run import Run
 from pegboard.types import (
     Block,
-    BudgetShare,
     ContextBuild,
     ContextRequest,
-    Grant,
     HistoryView,
     Layout,
     Message,
@@ -62,7 +59,7 @@ async def prepare(run: Run, model: ModelBase) -> Prepared:
 
 def usable_tokens(run: Run, model: ModelBase) -> int | None:
     """What a request may hold beside the answer, or `None` when the model's window is not known."""
-    capabilities = model.capabilities(model.name)
+    capabilities = capabilities_of(model)
     window = run.context_tokens or capabilities.context_window
     if window is None:
         return None
@@ -370,62 +367,3 @@ def _groups(messages: Sequence[Message]) -> list[list[Message]]:
         else:
             groups.append([message])
     return groups
-
-
-# --- sharing out -------------------------------------------------------------------------------------------------
-
-
-async def allocate(run: Run, shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
-    """What each of several agents gets of a context budget, by a plugin's rule or by core's."""
-    layer = run.hooks.allocate_budget
-    grants = await layer(run, shares, total) if layer is not None else None
-    if grants is not None and sum(grant.tokens for grant in grants) <= total:
-        return grants
-    return share_out(shares, total)
-
-
-def share_out(shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
-    """Minimums first, by priority raised by waiting; the remainder by weight up to each optimum.
-
-    Whoever's minimum does not fit is deferred, never given a silent 0. The order of `shares` changes nothing.
-    """
-    ranked = sorted(shares, key=lambda share: (-(share.priority + share.waiting), -share.waiting, share.agent))
-    granted: dict[str, int] = {}
-    left = total
-    for share in ranked:
-        if share.min_tokens <= left:
-            granted[share.agent] = share.min_tokens
-            left -= share.min_tokens
-    _fill([share for share in ranked if share.agent in granted], granted, left)
-    return [
-        Grant(agent=share.agent, tokens=granted.get(share.agent, 0), deferred=share.agent not in granted)
-        for share in shares
-    ]
-
-
-def _fill(admitted: Sequence[BudgetShare], granted: dict[str, int], left: int) -> None:
-    """Hand out what is left, up to each optimum.
-
-    The k-th further token of an agent of weight w comes at level k/w, and tokens are handed out in the order of their
-    levels. So more to share only continues the same sequence, and takes nothing from anybody.
-    """
-    if not admitted:
-        return
-    lowest = min(share.priority for share in admitted)
-    weights = [share.priority - lowest + 1 for share in admitted]
-    rooms = [max(0, share.optimal_tokens - share.min_tokens) for share in admitted]
-    scale = math.lcm(*weights)
-
-    def up_to(level: int) -> list[int]:
-        return [min(room, weight * level // scale) for room, weight in zip(rooms, weights, strict=True)]
-
-    reached, beyond = 0, max(rooms) * scale + 1
-    while beyond - reached > 1:
-        middle = (reached + beyond) // 2
-        reached, beyond = (middle, beyond) if sum(up_to(middle)) <= left else (reached, middle)
-    further = up_to(reached)
-    for index, share in enumerate(admitted):
-        # At the next level everybody takes one token at most, and not all of them may be there.
-        more = min(up_to(reached + 1)[index] - further[index], left - sum(further))
-        further[index] += more
-        granted[share.agent] += further[index]

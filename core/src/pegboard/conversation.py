@@ -1,7 +1,8 @@
 """Conversations: several runs and several agents over one shared history.
 
 One run at a time writes to a conversation; what happens to a second one is the caller's choice. What an interrupted run
-leaves behind is still a history that every provider accepts. Transport and storage are not known here.
+leaves behind is still a history that every provider accepts. Where the board's store keeps conversations, what was said
+is there after each answer, and another process can go on. Transport and databases are not known here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 
 import msgspec
 
-from pegboard.errors import AgentNotFoundError, RunBusyError, RunNotFoundError
+from pegboard.errors import AgentNotFoundError, RunBusyError, RunNotFoundError, StorageError
 from pegboard.history import MessageLog
-from pegboard.interfaces import HostContext
+from pegboard.interfaces import ConversationRow, ConversationStore, HostContext, Store
 from pegboard.plugins.dispatch.hooks import Hooks
-from pegboard.run import Run
-from pegboard.types import Agent, Message, RunResult, StreamEvent
+from pegboard.run import Run, redacted
+from pegboard.types import Agent, Message, RunResult, StreamEvent, message_from_json, to_json
+
+if TYPE_CHECKING:
+    from pegboard.types.options import RunOptions
 
 WhenBusy = Literal["queue", "reject", "steer"]
 
@@ -34,6 +38,10 @@ class Board(Protocol):
     @property
     def host_context(self) -> HostContext:
         """The board's own context."""
+
+    @property
+    def store(self) -> Store | None:
+        """Where runs are kept, and by some stores conversations."""
 
     async def find_agent(self, agent: Agent | str | None) -> Agent:
         """An agent by name, or the default one."""
@@ -57,17 +65,28 @@ class ConversationContext:
     """
 
     def __init__(
-        self, board: Board, id: str, agents: Sequence[Agent | str] = (), history: Sequence[Message] = ()
+        self,
+        board: Board,
+        id: str,
+        agents: Sequence[Agent | str] = (),
+        history: Sequence[Message] = (),
+        *,
+        last: str | None = None,
+        saved: int = 0,
     ) -> None:
         self.id = id
         self._board = board
         self._log = MessageLog(history)
         self._agents: dict[str, Agent | str] = {_name(agent): agent for agent in agents}
-        self._last: str | None = None
+        self._last = last
+        self._saved = saved
+        """How many of the messages are in the store."""
         self._lock = asyncio.Lock()
         self._speakers = 0
         """Who is being answered or waits for it."""
         self._running: Run | None = None
+        self._answered: Run | None = None
+        """The last run that has ended."""
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -89,7 +108,12 @@ class ConversationContext:
         self._agents[_name(agent)] = agent
 
     async def send(
-        self, message: str | Message, *, to: str | None = None, when_busy: WhenBusy = "queue", **options: Any
+        self,
+        message: str | Message,
+        *,
+        to: str | None = None,
+        when_busy: WhenBusy = "queue",
+        **options: Unpack[RunOptions],
     ) -> RunResult | None:
         """Say something and have it answered; `None` when it went into the running run instead.
 
@@ -113,10 +137,16 @@ class ConversationContext:
                 result = await self._board.drive(run)
             finally:
                 self._keep(run)
+                await self._save()
             return result.raise_for_error()
 
     async def stream(
-        self, message: str | Message, *, to: str | None = None, when_busy: WhenBusy = "queue", **options: Any
+        self,
+        message: str | Message,
+        *,
+        to: str | None = None,
+        when_busy: WhenBusy = "queue",
+        **options: Unpack[RunOptions],
     ) -> AsyncGenerator[StreamEvent, None]:
         """The same as events; the last is final and holds the result."""
         spoken = Message.user(message) if isinstance(message, str) else message
@@ -130,6 +160,7 @@ class ConversationContext:
                         yield event
             finally:
                 self._keep(run)
+                await self._save()
 
     def fork(self, id: str | None = None) -> ConversationContext:
         """Another conversation that begins with what was said here so far."""
@@ -156,7 +187,7 @@ class ConversationContext:
         self._running.inbox.append(message)
         return True
 
-    async def _prepare(self, message: Message, to: str | None, options: dict[str, Any]) -> Run:
+    async def _prepare(self, message: Message, to: str | None, options: RunOptions) -> Run:
         name = to or await self._route(message)
         agent = await self._board.find_agent(self._agents.get(name, name) if name else None)
         run = self._board.prepare(agent, message, history=self._log.view(), conversation=self.id, **options)
@@ -182,11 +213,39 @@ class ConversationContext:
             if message.role == "assistant":
                 message = msgspec.structs.replace(message, metadata={"agent": run.config.name, "run": run.run})
             self._log.append(message)
-        self._running = None
+        self._running, self._answered = None, run
+
+    async def _save(self) -> None:
+        """Bring what is new to the store, also when whoever waits for the answer is cancelled meanwhile."""
+        store = _keeper(self._board)
+        if store is not None and len(self._log) > self._saved:
+            await asyncio.shield(asyncio.ensure_future(self._append(store)))
+
+    async def _append(self, store: ConversationStore) -> None:
+        row = ConversationRow(
+            id=self.id,
+            agents=tuple(self._agents),
+            last=self._last,
+            messages=len(self._log),
+            at=self._board.host_context.clock.time(),
+        )
+        await store.append_messages(row, await self._clean(self._log[self._saved :]), expect=self._saved)
+        self._saved = row.messages
+
+    async def _clean(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Messages without what must not be seen, as in the events of the run that they were said in."""
+        if self._answered is None or self._board.hooks.redact is None:
+            return messages
+        plain = await redacted(self._answered, to_json(messages), "event")
+        if not isinstance(plain, list) or len(plain) != len(messages):
+            raise StorageError(
+                f"conversation `{self.id}` is not kept: what was said could not be redacted", hint="peg plugins doctor"
+            )
+        return list(map(message_from_json, plain))
 
 
 class ConversationManager:
-    """The conversations of a board, by id."""
+    """The conversations of a board, by id. Those of earlier processes are in the store, where it keeps them."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
@@ -206,8 +265,39 @@ class ConversationManager:
         self._open[name] = ConversationContext(self._board, name, agents, history)
         return self._open[name]
 
+    async def open(self, id: str, *, agents: Sequence[Agent | str] = ()) -> ConversationContext:
+        """Go on with a conversation of this board or, where the store keeps them, of an earlier process.
+
+        Args:
+            id: of the conversation
+            agents: objects for those of its agents that cannot be found by their names, and further ones
+
+        Raises:
+            RunNotFoundError: there is none of this id.
+        """
+        if id not in self._open:
+            store = _keeper(self._board)
+            if store is None:
+                raise RunNotFoundError(f"no conversation `{id}` on this board", hint="peg help run.not_found")
+            row, messages = await store.load_conversation(id)
+            taking_part = {**dict.fromkeys(row.agents), **{_name(agent): agent for agent in agents}}
+            self._open[id] = ConversationContext(
+                self._board,
+                id,
+                [agent or name for name, agent in taking_part.items()],
+                messages,
+                last=row.last,
+                saved=row.messages,
+            )
+        return self._open[id]
+
+    async def stored(self, *, limit: int = 100) -> Sequence[ConversationRow]:
+        """The conversations that the store keeps, newest first; none where it keeps no conversations."""
+        store = _keeper(self._board)
+        return await store.conversations(limit=limit) if store is not None else ()
+
     def get(self, id: str) -> ConversationContext:
-        """A conversation by its id. Raises `RunNotFoundError`."""
+        """A conversation of this board by its id. Raises `RunNotFoundError`."""
         if id not in self._open:
             raise RunNotFoundError(f"no conversation `{id}`", hint="peg help run.not_found")
         return self._open[id]
@@ -218,6 +308,12 @@ class ConversationManager:
 
     def __len__(self) -> int:
         return len(self._open)
+
+
+def _keeper(board: Board) -> ConversationStore | None:
+    """The store, where it keeps conversations."""
+    store: object = board.store
+    return store if store is not None and isinstance(store, ConversationStore) else None
 
 
 def _name(agent: Agent | str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
+from contextvars import ContextVar
 from types import coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -25,11 +26,26 @@ GRACE_S = 1.0
 
 _CLOSE_ATTEMPTS = 8
 
+UNDER_WAY: ContextVar[Any] = ContextVar("pegboard_run", default=None)
+"""The run that is under way in this task. Its `is_ending` is asked beside the task: `Task.uncancel` hides no cancel."""
+
+_closing = 0
+
 
 class AbandonedError(asyncio.CancelledError):
     """The run is being cancelled, and an implementation did not finish within its grace."""
 
     charged = False
+    what = ""
+    """What was left behind."""
+
+
+class LeftBehind(BaseException):
+    """Thrown into what is abandoned; no error, as `GeneratorExit` is none.
+
+    That one closes, before Python 3.13, only what iterates over an async generator, and the generator itself lives on
+    to swallow the cancel of whoever finalises it.
+    """
 
 
 class Suspended(Protocol):
@@ -109,21 +125,41 @@ def finish(running: Suspended, waiting: object, limit: Limit, pause: Pause = _NE
 
 def close(running: Suspended) -> None:
     """End it without listening to what it has to say."""
-    for _ in range(_CLOSE_ATTEMPTS):
-        try:
+    global _closing
+    _closing += 1
+    try:
+        running.throw(LeftBehind())
+        for _ in range(_CLOSE_ATTEMPTS):
             running.throw(GeneratorExit())
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
-            return
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return
+    finally:
+        _closing -= 1
     # It refuses even to be closed. A reference too many, so that it is never finalised: that would resume it once
     # more, at a random place or while the interpreter exits, where it may loop for ever.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(running))
 
 
+def is_closing() -> bool:
+    """Whether a coroutine is being closed just now, so that what ends it was raised by nobody, and waits for nobody."""
+    return _closing > 0
+
+
+def at_once(work: Suspended) -> Any:
+    """The result of what may not wait; `None` where it wanted to, and was closed instead."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    close(work)
+    return None
+
+
 class _Driver:
-    __slots__ = ("_baseline", "_cancelled", "_grace_s", "_left_s", "_limit", "_loop", "_overdue", "_pause", "_running",
-                 "_task", "_turn")  # fmt: skip
+    __slots__ = ("_baseline", "_cancelled", "_grace_s", "_left_s", "_limit", "_loop", "_overdue", "_pause", "_run",
+                 "_running", "_task", "_turn")  # fmt: skip
 
     def __init__(self, running: Suspended, limit: Limit, pause: Pause) -> None:
         self._running = running
@@ -134,6 +170,8 @@ class _Driver:
         self._task = asyncio.current_task()
         # Cleanup hooks are called while the task is being cancelled already; only a further cancel concerns them.
         self._baseline = self._task.cancelling() if self._task is not None else 0
+        run = UNDER_WAY.get()
+        self._run = None if run is None or run.is_ending else run
         self._left_s = limit.limit_s
         self._grace_s = GRACE_S
         self._overdue = False
@@ -167,7 +205,9 @@ class _Driver:
         return bool(waiting._asyncio_future_blocking)
 
     def _is_being_cancelled(self) -> bool:
-        return self._task is not None and self._task.cancelling() > self._baseline
+        if self._task is not None and self._task.cancelling() > self._baseline:
+            return True
+        return self._cancelled is not None and self._run is not None and bool(self._run.is_ending)
 
     def _pass_on(self, waiting: object) -> Generator[Any, Any, BaseException | None]:
         """Let the task itself wait, as if nobody stood between. Also for what only the task knows how to refuse."""
@@ -257,7 +297,9 @@ class _Driver:
     def _abandon(self) -> NoReturn:
         close(self._running)
         if self._is_being_cancelled():
-            raise AbandonedError(*(self._cancelled.args if self._cancelled is not None else ()))
+            abandoned = AbandonedError(*(self._cancelled.args if self._cancelled is not None else ()))
+            abandoned.what = f"{self._limit.plugin} `{self._limit.hook}`"
+            raise abandoned
         raise self._timeout()
 
     def _timeout(self) -> HookTimeoutError:

@@ -7,6 +7,7 @@ else of pegboard.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -42,6 +43,8 @@ class ExitCode(IntEnum):
     """Our fault; the message says how to report it."""
     INTERRUPTED = 130
     """Ctrl-C."""
+    TERMINATED = 143
+    """SIGTERM, as a service manager or `kill` sends it."""
 
 
 class PegboardError(Exception):
@@ -110,12 +113,16 @@ class PluginLoadError(PluginError):
     code = "plugin.load"
 
     @classmethod
-    def from_cause(cls, plugin: str, dist: str | None, version: str | None, cause: BaseException) -> PluginLoadError:
-        """The error for `cause`, which the import or `activate` of `plugin` raised."""
-        what = describe(cause)
+    def from_cause(
+        cls, plugin: str, dist: str | None, version: str | None, cause: BaseException, *, imported: bool = False
+    ) -> PluginLoadError:
+        """The error for `cause`, which `activate` of `plugin` raised, or its import before it was `imported`."""
+        what, told, place = "activated" if imported else "imported", describe(cause), where(cause)
+        if not isinstance(cause, ImportError) and told != type(cause).__name__:
+            told = f"{type(cause).__name__}: {told}"
         return cls(
-            f"plugin `{plugin}` ({dist or 'given in code'}{' ' + version if version else ''}) could not be "
-            f"imported: {what}",
+            f"plugin `{plugin}` ({dist or 'given in code'}{' ' + version if version else ''}) could not be {what}: "
+            f"{told}{f' ({place})' if place else ''}",
             hint=f"peg plugins disable {plugin}",
             plugin=plugin,
             dist=dist,
@@ -336,6 +343,13 @@ class AgentConflictError(AgentError):
     code = "agent.conflict"
 
 
+class AgentWorkflowError(AgentError):
+    """An agent is a graph of other agents, and no plugin on the board runs workflows."""
+
+    code = "agent.workflow"
+    default_hint = "peg plugins install pegboard-workflow"
+
+
 class AgentInputError(AgentError):
     """The input of a run does not fit the agent's input schema."""
 
@@ -480,6 +494,7 @@ class ModelOutputInvalidError(ModelFault):
 
     code = "model.output_invalid"
     exit_code = ExitCode.TASK_FAILED
+    default_hint = None
     raw: str = ""
     """The model's last text, as it was."""
 
@@ -566,7 +581,12 @@ class ToolLoopError(ToolError):
 
 
 class ToolUnsafeUnknownError(ToolError):
-    """It is not known whether an unsafe effect happened; it is not repeated."""
+    """It is not known whether an unsafe effect happened; it is not repeated.
+
+    The process ended between the beginning of the effect and its record. Look where the effect would be seen, then say
+    what became of it: `peg runs resolve RUN STEP done`, or `redo` to have it done again, or `fail` to have the model
+    told that it failed; then `peg runs resume RUN` goes on. A tool with a `reconcile` method finds out by itself.
+    """
 
     code = "tool.unsafe_unknown"
     exit_code = ExitCode.APPROVAL
@@ -587,6 +607,7 @@ class PriceUnknownError(BudgetExceededError):
     """A money limit is set and the model has no price, so the limit could not be kept; nothing was sent."""
 
     code = "budget.price_unknown"
+    default_hint = "peg config explain limits.cost_usd"
 
 
 class LoopLimitError(PegboardError):
@@ -635,6 +656,12 @@ class ApprovalDeniedError(PegboardError):
     exit_code = ExitCode.APPROVAL
 
 
+class FilesDeniedError(PegboardError):
+    """A path leads out of its folder, is protected, or is neither a file nor a folder; nothing was read or written."""
+
+    code = "files.denied"
+
+
 # --- runs, journal, storage ----------------------------------------------------------------------------------------
 
 
@@ -643,6 +670,7 @@ class RunNotFoundError(PegboardError):
 
     code = "run.not_found"
     exit_code = ExitCode.USAGE
+    default_hint = "peg doctor"
 
 
 class RunBusyError(PegboardError):
@@ -660,7 +688,7 @@ class RunFailedError(PegboardError):
 class RunCancelledError(PegboardError):
     """A run was cancelled; its history is valid and it can be resumed.
 
-    The board that ran it can do so as long as it is open. Another process can with `peg run --resume RUN`, when a store
+    The board that ran it can do so as long as it is open. Another process can with `peg runs resume RUN`, when a store
     that outlives the process is configured; the hint says so then.
     """
 
@@ -686,8 +714,23 @@ class JournalUnserializableError(PegboardError):
     code = "journal.unserializable"
 
 
+class JournalCorruptError(PegboardError):
+    """What a store has of a run cannot be read; the run is parked, and others go on."""
+
+    code = "journal.corrupt"
+
+
+class StorageError(PegboardError):
+    """The store cannot be opened, read or written, for example since it is on a read-only disk.
+
+    What was recorded before is still there: mend what the message names, and resume the run.
+    """
+
+    code = "storage.failed"
+
+
 class StorageExhaustedError(PegboardError):
-    """The store has no room left."""
+    """The store has no room left. What was recorded before is still there: make room, and resume the run."""
 
     code = "storage.exhausted"
     exit_code = ExitCode.LIMIT
@@ -741,6 +784,23 @@ def describe(error: BaseException) -> str:
         if isinstance(broken, KeyboardInterrupt):
             raise
         return f"{type(error).__name__} (it cannot be shown: {type(broken).__name__})"
+
+
+def where(error: BaseException) -> str | None:
+    """The place of an error as `file.py:12 in function`: the last frame of somebody's code, not Python's or ours."""
+    found = None
+    place = error.__traceback__
+    while place is not None:
+        code, module = place.tb_frame.f_code, str(place.tb_frame.f_globals.get("__name__", ""))
+        is_ours = module == "pegboard" or module.startswith("pegboard.")
+        if not is_ours and not code.co_filename.startswith("<") and not _is_of_python(code.co_filename):
+            found = f"{os.path.basename(code.co_filename)}:{place.tb_lineno} in {code.co_name}"  # noqa: PTH119
+        place = place.tb_next
+    return found
+
+
+def _is_of_python(file: str) -> bool:
+    return file.startswith(os.path.dirname(os.__file__)) and "site-packages" not in file  # noqa: PTH120  # no pathlib
 
 
 def error_classes() -> Iterator[type[PegboardError]]:

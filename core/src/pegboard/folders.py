@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROJECT_FOLDER = ".pegboard"
 _APP = "pegboard"
 _MAC = {"cache": "~/Library/Caches", "config": "~/Library/Application Support", "data": "~/Library/Application Support"}
 _UNIX = {"cache": "~/.cache", "config": "~/.config", "data": "~/.local/share"}
@@ -45,6 +46,23 @@ def system_config_dir(environ: Mapping[str, str] | None = None) -> str:
         if os.path.isabs(folder):
             return os.path.join(folder, _APP)
     return "/Library/Application Support/pegboard" if sys.platform == "darwin" else "/etc/xdg/pegboard"
+
+
+def project_dir(start: str | None = None) -> str | None:
+    """The nearest folder with a `.pegboard` in it, from `start` upwards, when it belongs to this user.
+
+    Somebody else's folder above ours must not decide; a shared temporary folder is one.
+    """
+    try:
+        here = os.path.abspath(start if start is not None else os.getcwd())
+    except FileNotFoundError:  # the working folder was deleted under us
+        return None
+    while not os.path.isdir(os.path.join(here, PROJECT_FOLDER)):
+        above = os.path.dirname(here)
+        if above == here:
+            return None
+        here = above
+    return here if _owned(os.path.join(here, PROJECT_FOLDER)) else None
 
 
 def environment_key(prefix: str | None = None) -> str:
@@ -88,3 +106,12 @@ def _expand(path: str, environ: Mapping[str, str]) -> str:
     except (ImportError, KeyError):
         return ""
     return home.rstrip("/") + path[1:] if os.path.isabs(home) else ""
+
+
+def _owned(folder: str) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        return os.stat(folder).st_uid in (os.geteuid(), 0)
+    except OSError:
+        return False

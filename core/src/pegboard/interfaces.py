@@ -6,22 +6,25 @@ are what a named driver of a kind must offer. No implementation is known here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
 from pegboard.events import Event
 from pegboard.types import (
     Agent,
+    BudgetShare,
     Effect,
+    Grant,
     Json,
     JsonObject,
     Message,
     ModelRequest,
     ModelResponse,
     Principal,
+    ResourceLimits,
     RunResult,
     Secret,
     StreamEvent,
@@ -129,6 +132,8 @@ class RunContext(Protocol):
     agent: Agent
     principal: Principal
     workspace: str | None
+    input: Json
+    """What the run was given, as plain JSON; a text where it was told a task."""
     clock: Clock
     replaying: bool
     """True while recorded steps are being read back: observers stay silent then."""
@@ -151,8 +156,33 @@ class RunContext(Protocol):
     async def read_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
         """A slice of an output that was too long to show. Raises `RunNotFoundError` for an unknown handle."""
 
-    async def call_agent(self, agent: str | Agent, task: str, **options: Any) -> RunResult:
-        """A child run, under this run's budget and policy."""
+    async def call_agent(
+        self,
+        agent: str | Agent,
+        task: str,
+        *,
+        inputs: Json = None,
+        required: bool = True,
+        limits: ResourceLimits | None = None,
+    ) -> RunResult:
+        """A child run, under this run's budget and policy.
+
+        Args:
+            agent: the agent, or its name
+            task: what it is to do; what it is given where there are no `inputs`
+            inputs: JSON that fits its input schema
+            required: raise when it fails; else its failure is listed under `degraded`, and the result says so
+            limits: tighter limits than its own
+        """
+
+    async def find_agent(self, name: str) -> Agent:
+        """The agent of a name. Raises `AgentNotFoundError`."""
+
+    def degrade(self, what: str, why: str, *, plugin: str | None = None, code: str | None = None) -> None:
+        """Something was skipped, cut, replaced or unavailable: said in the result and as an event."""
+
+    async def allocate(self, shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
+        """Share `total` tokens out between child runs: minimums first, then by priority, never more than there is."""
 
 
 class ToolContext(Protocol):
@@ -195,8 +225,19 @@ class NetService(Protocol):
 class ExecService(Protocol):
     """Programs, within the plugin's `exec`."""
 
-    async def run(self, argv: Sequence[str], *, cwd: str | None = None, timeout_s: float = 60.0) -> ExecResult:
-        """Run a program to its end, with a minimal environment; its process group is killed at the limit."""
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        timeout_s: float = 60.0,
+        env: Mapping[str, str] = ...,
+        max_output_bytes: int = ...,
+    ) -> ExecResult:
+        """Run a program to its end, with a minimal environment and `env`; its process group is ended at the limit.
+
+        Of each stream `max_output_bytes` are kept, 16 MiB unless another number is given.
+        """
 
 
 class SecretService(Protocol):
@@ -213,6 +254,8 @@ class ExecResult(msgspec.Struct, frozen=True, kw_only=True):
     stdout: bytes
     stderr: bytes
     timed_out: bool = False
+    truncated: bool = False
+    """Whether there was more output than was kept."""
 
 
 # --- what plugins contribute -------------------------------------------------------------------------------------
@@ -335,9 +378,15 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     parent: str | None = None
     agent: str = ""
     state: Literal["queued", "running", "paused", "done", "failed", "cancelled", "dead", "parked"] = "running"
+    task: str = ""
+    """The beginning of what it was asked to do, for lists."""
     input: Json = None
     plugin_digest: str = ""
     at: float = 0.0
+    """When it was started, in seconds since the epoch."""
+    ended_at: float | None = None
+    summary: JsonObject | None = None
+    """What it came to: end reason, turns, tokens, cost, what was degraded; `None` until it ends."""
 
 
 class Store(Protocol):
@@ -359,14 +408,82 @@ class Store(Protocol):
     async def load(self, run: str) -> tuple[RunRow, Sequence[Event], Sequence[StepRecord]]:
         """All of a run. Raises `RunNotFoundError`."""
 
-    async def runs(self, *, root: str | None = None, limit: int = 100) -> Sequence[RunRow]:
-        """Newest first."""
+    async def runs(
+        self, *, root: str | None = None, prefix: str | None = None, roots: bool = False, limit: int = 100
+    ) -> Sequence[RunRow]:
+        """Rows without their inputs, which `load` has: newest first, or with `prefix` in the order of their ids.
+
+        Args:
+            root: only the tree of this run
+            prefix: only runs whose ids begin so
+            roots: only runs that are the root of their tree
+            limit: at most so many
+        """
 
     async def put_blob(self, data: bytes) -> str:
         """Keep bytes and return their handle, which is derived from the content."""
 
     async def get_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
         """A slice of a blob. Raises `RunNotFoundError` for an unknown handle."""
+
+
+@runtime_checkable
+class QuickStore(Protocol):
+    """What a store offers beside `Store` that can often add without waiting, which saves a task for each step."""
+
+    def append_at_once(self, row: RunRow, events: Sequence[Event], steps: Sequence[StepRecord]) -> bool:
+        """As `append` without `barrier`, where nothing has to be waited for; false where nothing was added."""
+
+
+@runtime_checkable
+class StoreControl(Protocol):
+    """What a store that keeps runs for long offers beside `Store`, for those who look after it."""
+
+    async def events(self, run: str, after: int = -1, limit: int | None = None) -> Sequence[Event]:
+        """Events with a `seq` above `after`, without steps and blobs. Raises `RunNotFoundError`."""
+
+    async def driven(self, runs: Sequence[str]) -> Collection[str]:
+        """Those of the runs that a living process drives; one that says `running` and is not among them was cut off."""
+
+    async def check(self) -> Sequence[str]:
+        """What is wrong with what is stored, in words; empty when all is well."""
+
+    async def remove(self, runs: Sequence[str]) -> int:
+        """Forget runs, and the blobs that no other run or conversation mentions; the bytes that were freed."""
+
+    async def size_bytes(self) -> int:
+        """The room that it takes."""
+
+
+class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a conversation beside its messages."""
+
+    id: str
+    agents: tuple[str, ...] = ()
+    """Names of those that take part."""
+    last: str | None = None
+    """Who spoke last."""
+    messages: int = 0
+    at: float = 0.0
+    """When it was last written, in seconds since the epoch."""
+
+
+@runtime_checkable
+class ConversationStore(Protocol):
+    """What a store offers beside `Store` that keeps conversations. They outlive the runs that they were held in."""
+
+    async def append_messages(self, row: ConversationRow, messages: Sequence[Message], *, expect: int) -> None:
+        """Add messages to a conversation that has `expect` of them so far.
+
+        Raises:
+            RunBusyError: it has another number, so somebody else wrote meanwhile.
+        """
+
+    async def load_conversation(self, id: str) -> tuple[ConversationRow, Sequence[Message]]:
+        """All of a conversation. Raises `RunNotFoundError`."""
+
+    async def conversations(self, *, limit: int = 100) -> Sequence[ConversationRow]:
+        """Newest first."""
 
 
 class Engine(Protocol):
@@ -421,22 +538,48 @@ class Sandbox(Protocol):
 
 
 class Files(Protocol):
-    """Driver `files`: beneath a root, and never out of it."""
+    """Driver `files`: folders that nothing leads out of."""
 
-    def open(self, path: str, mode: Literal["r", "w", "a"] = "r") -> Any:
-        """Open beneath the root; links that lead out are refused."""
+    def beneath(self, root: str | Path) -> Folder:
+        """A folder of the file system as a world of its own. Raises `FilesDeniedError` when it is none."""
 
-    def stat(self, path: str) -> Any:
-        """Size, kind and times."""
 
-    def list(self, path: str) -> Sequence[str]:
-        """Names in a folder."""
+class FileStat(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a file without reading it."""
+
+    kind: Literal["file", "folder", "link", "other"]
+    size_bytes: int
+    modified_at: float
+    """Seconds since the epoch."""
+
+
+class Folder(Protocol):
+    """A folder opened by `Files`. Paths are relative to it; a link is followed only while it stays inside.
+
+    Whatever leads out, is protected, or is no file or folder raises `FilesDeniedError`, which tells nothing of what
+    lies outside. What is not there raises `FileNotFoundError`.
+    """
+
+    def open(self, path: str) -> BinaryIO:
+        """A file for reading; the caller closes it."""
+
+    def stat(self, path: str) -> FileStat:
+        """Of the path itself; a link is not followed."""
+
+    def list(self, path: str = ".") -> Sequence[str]:
+        """Names in a folder, sorted."""
 
     def replace(self, path: str, data: bytes) -> None:
-        """Replace a file whole or not at all."""
+        """Replace a file whole or not at all, keeping its mode; folders above it are made."""
+
+    def make(self, path: str) -> None:
+        """Make a folder and those above it; one that is there is left alone."""
+
+    def move(self, path: str, to: str) -> None:
+        """Rename a file or folder. Raises `FileExistsError` rather than overwrite."""
 
     def remove(self, path: str) -> None:
-        """Delete a file."""
+        """Delete a file, a link or an empty folder."""
 
 
 class VectorStore(Protocol):
@@ -519,6 +662,8 @@ __all__ = [
     "CancelToken",
     "Clock",
     "Conversation",
+    "ConversationRow",
+    "ConversationStore",
     "Crypto",
     "Egress",
     "Engine",
@@ -526,12 +671,15 @@ __all__ = [
     "ExecResult",
     "ExecService",
     "FileService",
+    "FileStat",
     "Files",
+    "Folder",
     "HostContext",
     "Module",
     "NetService",
     "Next",
     "Process",
+    "QuickStore",
     "RunContext",
     "RunRow",
     "Sandbox",
@@ -539,6 +687,7 @@ __all__ = [
     "Secrets",
     "StepRecord",
     "Store",
+    "StoreControl",
     "TokenCounter",
     "Tool",
     "ToolContext",

@@ -8,29 +8,31 @@ handed over as JSON when it ends. Databases are not known here.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+from msgspec import UnsetType
 
 from pegboard.clock import elapsed_ms
 from pegboard.errors import (
     JournalDivergedError,
     JournalUnserializableError,
-    RunBusyError,
     RunNotFoundError,
+    ToolUnsafeUnknownError,
     describe,
 )
-from pegboard.events import Event, EventLog
+from pegboard.events import Data, Event, EventLog, Record, StepDone, StepStarted
 from pegboard.interfaces import Clock, RunRow, StepRecord, Store
 from pegboard.lazy import LazyModule
 from pegboard.types import (
+    UNSET,
     ContextBuild,
     Effect,
     Json,
     JsonObject,
+    Message,
     ModelRequest,
     ModelResponse,
     RunResult,
@@ -50,6 +52,8 @@ BLOB_AT_BYTES = 256 * 1024
 """A result larger than this is kept as a blob, and the record holds its digest."""
 
 
+QuickAppend: TypeAlias = Callable[[RunRow, Sequence[Event], Sequence[StepRecord]], bool]
+"""`QuickStore.append_at_once`."""
 SCOPE: ContextVar[str] = ContextVar("pegboard_scope", default="")
 """The step that is under way in this task. Steps inside it are counted apart: parallel calls keep their ids, and so do
 steps after one that a resumed run reads back without coming to what is inside it."""
@@ -58,16 +62,18 @@ steps after one that a resumed run reads back without coming to what is inside i
 class Step:
     """One step while it is under way."""
 
-    __slots__ = ("attempt", "effect", "id", "key", "op", "outer", "params", "recorded", "started")
+    __slots__ = ("attempt", "effect", "id", "key", "op", "outer", "params", "recorded", "started", "where")
 
-    def __init__(self, id: str, op: str, params: Any, effect: Effect | None, recorded: Any) -> None:
+    def __init__(self, id: str, op: str, params: Any, effect: Effect | None) -> None:
         self.id = id
         self.op = op
         self.params = params
         self.effect = effect
-        self.recorded = recorded
+        self.recorded: Any = None
         """What an earlier life of the run recorded for this step, or `None`."""
         self.key: str | None = None
+        self.where: str | None = None
+        """The place in somebody's code where it failed."""
         self.attempt = 1
         self.started = 0.0
         self.outer: Token[str] | None = None
@@ -92,11 +98,15 @@ class Journal:
     """Events and steps of one run."""
 
     __slots__ = (
+        "_clean",
         "_clock",
         "_counts",
         "_decisions",
         "_messages",
+        "_only_recorded",
         "_pending",
+        "_quick",
+        "_request",
         "_scrub",
         "_sent",
         "_store",
@@ -124,20 +134,27 @@ class Journal:
         self._store = store
         self._watch: Callable[[Event], None] | None = None
         self._scrub: Callable[[Json], Awaitable[Json]] | None = None
+        self._clean: tuple[RunRow, RunRow] | None = None
+        """The row as it was last handed over, and what was left of it after redaction."""
         self._counts: dict[str, int] = {}
-        self._decisions: dict[str, list[JsonObject]] = {}
-        self._messages: dict[int, list[JsonObject]] = {}
+        self._decisions: dict[str, list[JsonObject]] | None = None
+        self._messages: dict[int, list[JsonObject]] | None = None
+        """What earlier lives decided and were told; `None` in the first one."""
+        self._only_recorded = False
+        self._request: tuple[Sequence[Message], JsonObject] | None = None
+        """The messages of the last request, and the rest of it as JSON."""
         self._pending: list[StepRecord] = []
         self._sent = 0
         self._writing: asyncio.Lock | None = None
+        self._quick: QuickAppend | None = getattr(store, "append_at_once", None)
         self.flushes = store is not None
         """Whether `flush` has anything to do at all."""
 
     # --- events
 
-    def emit(self, kind: str, data: JsonObject, plugin: str | None = None) -> None:
+    def emit(self, kind: str, data: Data, plugin: str | None = None) -> None:
         """Record an event, and show it to whoever watches: at once, or where something redacts, after that."""
-        self.events.records.append((kind, self._time(), plugin, data))
+        self.events.records.append(Record(kind, self._time(), plugin, data))
         if self._watch is not None and self._scrub is None:
             self._watch(self.events.last())
 
@@ -147,15 +164,18 @@ class Journal:
         """The next step of an operation. Steps of a parallel group are opened in call order, before any is awaited.
 
         Raises:
-            JournalDivergedError: an earlier life of this run recorded other parameters for this step.
+            JournalDivergedError: an earlier life of this run recorded other parameters for this step; or, in a replay,
+                no result.
         """
         name = self._name(op)
         n = self._counts[name] = self._counts.get(name, 0) + 1
         step_id = f"{name}#{n}"
         kept = self.kept.get(step_id)
+        step = Step(step_id, op, params, effect)
+        if self._only_recorded:
+            self._check_recorded(step_id, kept)
         if kept is None:
-            return Step(step_id, op, params, effect, None)
-        step = Step(step_id, op, params, effect, None)
+            return step
         if kept.state == "failed":  # a repeat may differ: another model, other instructions
             step.attempt = kept.attempt + 1
             return step
@@ -170,11 +190,18 @@ class Journal:
         self._counts = {name: count for name, count in self._counts.items() if not name.startswith(inner)}
         self.emit("step.attempt_reset", {"step": step.id, "attempt": step.attempt + 1})
 
-    def start(self, step: Step, **data: Any) -> None:
+    def start(
+        self,
+        step: Step,
+        *,
+        model: str | UnsetType = UNSET,
+        name: str | UnsetType = UNSET,
+        call_id: str | UnsetType = UNSET,
+    ) -> None:
         """The step begins."""
         step.started = self._clock.monotonic()
         step.outer = SCOPE.set(step.id)
-        self.emit("step.started", {"op": step.op, "step": step.id, "attempt": step.attempt, **data})
+        self.emit("step.started", StepStarted(step.op, step.id, step.attempt, model, name, call_id))
 
     async def intend(self, step: Step, key: str) -> None:
         """An unsafe effect is about to happen: safe in the store before it does."""
@@ -193,17 +220,63 @@ class Journal:
         self._keep(step, "done", result, usage=usage)
         if step.effect == "unsafe" and step.key is not None:
             self.emit("effect.done", {"step": step.id, "key": step.key})
-        self.emit("step.done", {"op": step.op, "step": step.id, "duration_ms": self._since(step), **data})
+        self.emit(
+            "step.done", StepDone(step.op, step.id, elapsed_ms(self._clock, step.started), usage=usage or UNSET, **data)
+        )
 
     def fail(self, step: Step, error: BaseException) -> None:
         """The step failed; a repeat of it is another attempt of the same step."""
         self._leave(step)
-        code = "cancelled" if isinstance(error, asyncio.CancelledError) else getattr(error, "code", "unknown")
-        described = {"code": code, "message": describe(error)}
+        described = _described(error)
         # An intent without outcome must stay one, of this life or an earlier: what came of the effect is not known.
         if step.key is None and step.recorded is None:
             self._keep(step, "failed", error=described)
-        self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": self._since(step), **described})
+        took = elapsed_ms(self._clock, step.started)
+        self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": took, **described})
+
+    def requested(self, request: ModelRequest) -> None:
+        """A request is sent, exactly so. What is recorded is what is new in it, so that a long run stays linear."""
+        before, settings_before = self._request or ((), {})
+        messages = request.messages
+        same = 0
+        for one, other in zip(before, messages, strict=False):
+            if one is not other and one != other:
+                break
+            same += 1
+        settings = to_json(msgspec.structs.replace(request, messages=(), run=""))
+        del settings["messages"], settings["run"]
+        changed = {name: value for name, value in settings.items() if settings_before.get(name, UNSET) != value}
+        self._request = messages, settings
+        self.emit("model.requested", {**changed, "same": same, "messages": to_json(messages[same:])})
+
+    def unknown_effect(self, step: str, therefore: str) -> ToolUnsafeUnknownError:
+        """What is raised where nobody knows what became of an unsafe step; in a store a person can say it."""
+        return ToolUnsafeUnknownError(
+            f"it is not known whether step `{step}` took effect before the run was interrupted; {therefore}",
+            hint=f"peg runs resolve {self.row.run} {step} done" if self.durable else "peg help tool.unsafe_unknown",
+        )
+
+    def reconcile(self, step: str, result: Json, **said: Any) -> None:
+        """What came of an unsafe effect that was cut off is known now: this result, or `None` to do the step again.
+
+        Raises:
+            RunNotFoundError: nothing is in doubt about such a step.
+        """
+        kept = self.kept.get(step)
+        if kept is None or kept.state != "intent" or kept.record is None:
+            doubted = ", ".join(f"`{name}`" for name, other in self.kept.items() if other.state == "intent") or "none"
+            raise RunNotFoundError(
+                f"run `{self.row.run}`: nothing is in doubt about a step `{step}`; steps in doubt: {doubted}",
+                hint=f"peg runs show {self.row.run}",
+            )
+        error = {"code": "effect.not_done", "message": "it is to be done again"} if result is None else None
+        record = msgspec.structs.replace(
+            kept.record, state="failed" if error else "done", result=result, error=error, at=self._clock.time()
+        )
+        self.kept[step] = Kept(record.state, kept.attempt, record=record)
+        self._pending.append(record)
+        self.row = msgspec.structs.replace(self.row, state="paused", ended_at=None, summary=None)
+        self.emit("effect.reconciled", {"step": step, "key": record.key, **said})
 
     async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
         """Do `call` as a step whose result is plain JSON."""
@@ -241,11 +314,17 @@ class Journal:
         return self._messages.pop(turn, ()) if self._messages else ()
 
     def _recall(self) -> None:
-        for event in self.events:
+        self._recall_from(self.events)
+
+    def _recall_from(self, events: EventLog) -> None:
+        decisions: dict[str, list[JsonObject]] = {}
+        messages: dict[int, list[JsonObject]] = {}
+        for event in events:
             if event.kind == "phase.error" and event.data.get("change") and event.data.get("step"):
-                self._decisions.setdefault(event.data["step"], []).append(event.data["change"])
+                decisions.setdefault(event.data["step"], []).append(event.data["change"])
             elif event.kind == "run.message":
-                self._messages.setdefault(event.data["turn"], []).append(event.data["message"])
+                messages.setdefault(event.data["turn"], []).append(event.data["message"])
+        self._decisions, self._messages = decisions, messages
 
     # --- the store
 
@@ -254,14 +333,38 @@ class Journal:
         """Whether what is recorded survives the process."""
         return self._store is not None and self._store.durable
 
-    async def flush(self, *, barrier: bool = False, state: Any = None) -> None:
+    def begin(self) -> Awaitable[None]:
+        """The run is under way, and the store knows it."""
+        self.row = msgspec.structs.replace(self.row, state="running", ended_at=None, summary=None)
+        return self.flush(barrier=True)
+
+    def end(self, state: Any, result: RunResult) -> Awaitable[None]:
+        """The run is over, and the store knows what it came to."""
+        self.row = msgspec.structs.replace(
+            self.row, state=state, ended_at=self._clock.time(), summary=_summary(result, self.events)
+        )
+        return self.flush(barrier=True)
+
+    async def flush(self, *, barrier: bool = False) -> None:
         """Hand everything new to the store, in one transaction."""
-        if state is not None:
-            self.row = msgspec.structs.replace(self.row, state=state)
         if not self.flushes:
+            return
+        if not barrier and self._added_at_once():
             return
         # In a task of its own: of what is cut off half way nobody would know what the store has.
         await asyncio.shield(asyncio.ensure_future(self._write(barrier)))
+
+    def _added_at_once(self) -> bool:
+        """Whether the store has it already, without a task and with nobody in between."""
+        quick = self._quick
+        if quick is None or self._scrub is not None or (self._writing is not None and self._writing.locked()):
+            return False
+        steps, size = list(self._pending), len(self.events)
+        if not quick(self.row, self.events[self._sent :], steps):
+            return False
+        del self._pending[: len(steps)]
+        self._sent = size
+        return True
 
     async def _write(self, barrier: bool) -> None:
         if self._writing is None:
@@ -271,7 +374,7 @@ class Journal:
             steps = list(self._pending)
             if self._store is not None:
                 stored = [await self._offload(record) for record in steps]
-                await self._store.append(self.row, events, stored, barrier=barrier)
+                await self._store.append(await self._clean_row(), events, stored, barrier=barrier)
             del self._pending[: len(steps)]
             self._sent += len(events)
 
@@ -304,7 +407,66 @@ class Journal:
         journal._recall()
         return journal
 
+    def forked(self, run: str, before: str | None = None) -> Journal:
+        """A journal for another run that has the past of this one, up to a step.
+
+        Raises:
+            RunNotFoundError: this run has no such step.
+            ToolUnsafeUnknownError: of a step of this past it is not known whether it took effect.
+        """
+        past, steps = self._past(before)
+        row = msgspec.structs.replace(
+            self.row, run=run, root=run, parent=None, state="paused", at=self._clock.time(), ended_at=None, summary=None
+        )
+        journal = Journal(row, self._clock, store=self._store)
+        journal.events.restore([_of_run(event, run, seq) for seq, event in enumerate(past)])
+        journal.emit("run.forked", {"forked_from": self.row.run, "before": before})
+        journal.kept = {step: _kept_for(kept, run) for step, kept in self.kept.items() if step in steps}
+        journal._pending = [kept.record for kept in journal.kept.values() if kept.record is not None]
+        journal._recall()
+        return journal
+
+    def only_recorded(self, run: str) -> Journal:
+        """A journal that plays the past of this one back, and refuses to do what is not in it. Nothing is stored."""
+        row = msgspec.structs.replace(self.row, run=run, state="running", ended_at=None, summary=None)
+        journal = Journal(row, self._clock)
+        journal.kept = {step: _kept_for(kept, run) for step, kept in self.kept.items()}
+        journal._recall_from(self.events)
+        journal._only_recorded = True
+        return journal
+
     # --- inside
+
+    def _past(self, before: str | None) -> tuple[Sequence[Event], set[str]]:
+        """The events before a step begins, without the end of the run, and the steps that were over by then."""
+        begins = len(self.events)
+        if before is not None:
+            starts = (
+                event.seq for event in self.events if event.kind == "step.started" and event.data["step"] == before
+            )
+            begins = next(starts, -1)
+            if begins < 0:
+                raise RunNotFoundError(
+                    f"run `{self.row.run}` has no step `{before}`", hint=f"peg runs show {self.row.run}"
+                )
+        past = [event for event in self.events[:begins] if event.kind not in ("run.finished", "run.cancelled")]
+        for event in past:
+            if event.kind == "effect.intent" and self.kept[event.data["step"]].state == "intent":
+                raise self.unknown_effect(event.data["step"], "a copy of the run would repeat it")
+        return past, {event.data["step"] for event in past if event.kind in ("step.done", "effect.reconciled")}
+
+    def _check_recorded(self, step: str, kept: Kept | None) -> None:
+        if kept is None or kept.state == "intent":
+            raise JournalDivergedError(
+                f"run `{self.row.run}`, step `{step}`: nothing was recorded of it, and a replay does nothing new",
+                hint=f"peg runs show {self.row.run}",
+            )
+        if kept.state == "failed":
+            error = (kept.record.error if kept.record is not None else None) or {}
+            raise JournalDivergedError(
+                f"run `{self.row.run}`, step `{step}` failed and was not repeated: {error.get('message', 'no reason')}",
+                hint=f"peg runs show {self.row.run}",
+            )
 
     def _leave(self, step: Step) -> None:
         if step.outer is not None:
@@ -320,7 +482,8 @@ class Journal:
                 run=self.row.run,
                 step=step.id,
                 op=step.op,
-                params_digest=digest_of(step.params),
+                # What is redacted in the store is another thing than it was, so there is nothing to compare later.
+                params_digest=digest_of(step.params) if self._scrub is None else None,
                 state=state,
                 attempt=step.attempt,
                 effect=step.effect,
@@ -360,18 +523,30 @@ class Journal:
                 self._watch(event)
         return events
 
+    async def _clean_row(self) -> RunRow:
+        """The row without what must not be seen: what was asked is as private as what came of it."""
+        if self._scrub is None:
+            return self.row
+        if self._clean is None or self._clean[0] is not self.row:
+            texts = {"task": self.row.task, "input": self.row.input, "summary": self.row.summary}
+            clean = await self._scrub(texts)
+            if not isinstance(clean, dict) or clean.keys() != texts.keys():  # a marker: the redaction itself failed
+                clean = {"task": "", "input": None, "summary": None}
+            row = msgspec.structs.replace(self.row, **{**clean, "task": str(clean["task"])})
+            self._clean = self.row, row
+        return self._clean[1]
+
     async def _offload(self, record: StepRecord) -> StepRecord:
+        if self._scrub is not None:
+            error: Any = None if record.error is None else await self._scrub(record.error)
+            result = None if record.result is None else await self._scrub(record.result)
+            record = msgspec.structs.replace(record, result=result, error=error)
         if record.result is None or self._store is None:
             return record
-        if self._scrub is not None:
-            record = msgspec.structs.replace(record, result=await self._scrub(record.result))
         data = msgspec.json.encode(record.result)
         if len(data) <= BLOB_AT_BYTES:
             return record
         return msgspec.structs.replace(record, result=None, artifact=await self._store.put_blob(data))
-
-    def _since(self, step: Step) -> float:
-        return elapsed_ms(self._clock, step.started)
 
 
 def digest_of(params: Any) -> str:
@@ -409,6 +584,38 @@ def _encoded(step: Step, result: Any) -> Json:
     return data
 
 
+def _described(error: BaseException) -> JsonObject:
+    code = "cancelled" if isinstance(error, asyncio.CancelledError) else getattr(error, "code", "unknown")
+    return {"code": code, "message": describe(error)}
+
+
+def _summary(result: RunResult, events: EventLog) -> JsonObject:
+    return {
+        "end_reason": result.end_reason,
+        "turns": result.turns,
+        "input_tokens": result.usage.input_tokens,
+        "output_tokens": result.usage.output_tokens,
+        "cost_usd": result.cost_usd,
+        "unpriced_models": list(result.unpriced_models),
+        "confidence": result.confidence,
+        "degraded": [f"{entry.what}: {entry.why}" for entry in result.degraded],
+        "error": None if result.error is None else _described(result.error),
+        "events": len(events),
+    }
+
+
+def _of_run(event: Event, run: str, seq: int) -> Event:
+    return msgspec.structs.replace(event, id=f"{run}.{seq}", run=run, seq=seq, parent=None)
+
+
+def _kept_for(kept: Kept, run: str) -> Kept:
+    record = None if kept.record is None else msgspec.structs.replace(kept.record, run=run, key=None)
+    params = kept.params
+    if isinstance(params, ModelRequest):
+        params = msgspec.structs.replace(params, run=run)
+    return Kept(kept.state, kept.attempt, kept.live, params, record)
+
+
 async def _whole(store: Store, record: StepRecord) -> StepRecord:
     if record.artifact is None:
         return record
@@ -417,52 +624,3 @@ async def _whole(store: Store, record: StepRecord) -> StepRecord:
 
 def _short(params: Any, digest: str | None) -> str:
     return (digest or digest_of(params))[:8]
-
-
-class MemoryStore:
-    """A `Store` that forgets with the process: for tests, and as the reference that other stores are compared with."""
-
-    durable = False
-
-    def __init__(self, keep: int = 256) -> None:
-        self._keep = keep
-        self._runs: OrderedDict[str, tuple[RunRow, list[Event], dict[str, StepRecord]]] = OrderedDict()
-        self._blobs: dict[str, bytes] = {}
-
-    async def append(
-        self, row: RunRow, events: Sequence[Event], steps: Sequence[StepRecord], *, barrier: bool = False
-    ) -> None:
-        _, known, records = self._runs.get(row.run, (row, [], {}))
-        if events and events[0].seq != len(known):
-            raise RunBusyError(f"run `{row.run}` was written by somebody else at event {len(known)}")
-        known.extend(events)
-        records.update({record.step: record for record in steps})
-        self._runs[row.run] = (row, known, records)
-        while len(self._runs) > self._keep:
-            self._runs.popitem(last=False)
-
-    async def load(self, run: str) -> tuple[RunRow, Sequence[Event], Sequence[StepRecord]]:
-        if run not in self._runs:
-            raise RunNotFoundError(f"no run `{run}`", hint="peg help run.not_found")
-        row, events, steps = self._runs[run]
-        return row, list(events), list(steps.values())
-
-    async def runs(self, *, root: str | None = None, limit: int = 100) -> Sequence[RunRow]:
-        rows = [row for row, _, _ in reversed(self._runs.values()) if root is None or row.root == root]
-        return rows[:limit]
-
-    async def put_blob(self, data: bytes) -> str:
-        ref = blob_ref(data)
-        self._blobs[ref] = data
-        return ref
-
-    async def get_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
-        if ref not in self._blobs:
-            raise RunNotFoundError(f"no blob `{ref}`", hint="peg help run.not_found")
-        data = self._blobs[ref]
-        return data[start:] if size is None else data[start : start + size]
-
-
-def blob_ref(data: bytes) -> str:
-    """The handle of a blob, derived from its content."""
-    return f"blob-{hashlib.sha256(data).hexdigest()[:32]}"

@@ -7,23 +7,22 @@ belong to the runner; no provider's message format is known here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-import msgspec
-
-from pegboard.errors import ModelEmptyResponseError, ModelFault, ModelStreamError, describe
+from pegboard import deadline
+from pegboard.assembling import Assembler
+from pegboard.errors import ModelFault, describe
 from pegboard.interfaces import Tool, TurnHooks
 from pegboard.tools import DirectToolContext, as_tool, call_tool, spec_for
 from pegboard.types import (
     Agent,
     AgentConfig,
-    Content,
     EndReason,
-    Finish,
     Message,
     ModelCapabilities,
     ModelChunk,
@@ -31,16 +30,14 @@ from pegboard.types import (
     ModelResponse,
     RunResult,
     StreamEvent,
-    Text,
-    Thinking,
     ToolCall,
     ToolResult,
-    Usage,
     tool_result,
 )
 
 Inputs: TypeAlias = str | Message | Sequence[Message]
 NOT_KNOWN = ModelCapabilities()
+_log = logging.getLogger("pegboard.models")
 
 
 class ModelBase:
@@ -130,204 +127,135 @@ class ModelBase:
     ) -> ModelResponse:
         """One request to the provider: its chunks as events, then the complete response.
 
+        A model that swallows its cancel is abandoned a second later: neither a limit nor a cancelled run waits for it.
+
         Raises:
             ModelFault: always a classified one, also for a stream that ended without a finish reason.
         """
-        answer = Assembler(request.model or self.id, request.run, quiet=on_event is None)
-        chunks = self.stream(request)
+        running = _received(self, request, on_event)
         try:
-            async for chunk in chunks:
-                events = answer.add(chunk)
-                if on_event is None:
-                    continue
-                for event in events:
-                    waiting = on_event(event)
-                    if waiting is not None:
-                        await waiting
-            return answer.response()
-        except ModelFault as fault:
-            fault.provider, fault.model = fault.provider or self.provider, fault.model or self.name
-            fault.stream_started = fault.stream_started or answer.started
+            waiting = running.send(None)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # what `_receive` returned
+        try:
+            return await deadline.finish(running, waiting, _Limit("stream", f"model `{self.id}`"))  # type: ignore[no-any-return]
+        except deadline.AbandonedError as error:
+            error.charged = True  # to the model, and to no plugin around it
             raise
-        except (KeyboardInterrupt, GeneratorExit, asyncio.CancelledError):
-            raise
-        except BaseException as exc:  # an SDK that calls `sys.exit` does not end the host
-            raise self._classified(exc, answer) from exc
-        finally:
-            if not answer.ended:
-                await _close(chunks)
-
-    def _classified(self, exc: BaseException, answer: Assembler) -> ModelFault:
-        known = self.classify_error(exc) if isinstance(exc, Exception) else None
-        fault = known or ModelFault(f"model `{self.id}` failed: {type(exc).__name__}: {describe(exc)}")
-        fault.provider, fault.model = fault.provider or self.provider, fault.model or self.name
-        fault.stream_started = fault.stream_started or answer.started
-        return fault
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
 
-class Assembler:
-    """Makes one response, and the events on the way, of a provider's chunks."""
-
-    __slots__ = ("_begin", "_calls", "_finish", "_ids", "_model", "_parts", "_quiet", "_run", "_text", "_thinking")
-
-    def __init__(self, model: str, run: str = "", *, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._model = model
-        self._run = run
-        self._text: list[str] = []
-        self._begin = 0
-        """Where in `_text` the part begins that is being streamed."""
-        self._thinking: list[str] = []
-        self._parts: list[Content] = []
-        self._calls: dict[str, list[str]] = {}
-        self._ids: set[str] = set()
-        self._finish: Finish | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the chunk that carries `finish` came."""
-        return self._finish is not None
-
-    @property
-    def started(self) -> bool:
-        """Whether anything came."""
-        return bool(self._text or self._thinking or self._parts or self._calls)
-
-    def add(self, chunk: ModelChunk) -> Sequence[StreamEvent]:
-        """Take a chunk; the events it gives, mostly one. Quiet, text gives none."""
-        if chunk.text is not None:
-            ended: Sequence[StreamEvent] = self._flush() if self._calls or self._thinking else ()
-            self._text.append(chunk.text)
-            return () if self._quiet else (*ended, StreamEvent("text", chunk.text, run=self._run, buffer=self._text))
-        if chunk.thinking is not None:
-            ended = () if self._thinking else self._flush()
-            self._thinking.append(chunk.thinking)
-            return (*ended, StreamEvent("thinking", chunk.thinking, run=self._run))
-        if chunk.call_delta is not None:
-            return self._call_delta(*chunk.call_delta)
-        if chunk.tool_call is not None:
-            ended, call = self._flush(), self._own(chunk.tool_call)
-            self._parts.append(call)
-            return (*ended, StreamEvent("tool_call", call, run=self._run))
-        if chunk.part is not None:
-            return self._other(chunk.part)
-        if chunk.finish is not None:
-            return self._end(chunk.finish)
-        return ()
-
-    def response(self) -> ModelResponse:
-        """The complete answer.
-
-        Raises:
-            ModelStreamError: no finish reason came, so the answer is cut however well it reads.
-            ModelEmptyResponseError: neither a part nor a usage came.
-        """
-        finish = self._finish
-        if finish is None:
-            raise ModelStreamError(
-                f"the stream of `{self._model}` ended without a finish reason",
-                phase="stream",
-                stream_started=self.started,
-            )
-        self._flush()
-        if not self._parts and finish.usage is None and finish.reason == "stop":
-            raise ModelEmptyResponseError(f"`{self._model}` answered with nothing")
-        return ModelResponse(
-            parts=tuple(self._parts),
-            finish=finish.reason,
-            usage=finish.usage or Usage(),
-            model=finish.model or self._model,
-        )
-
-    def _call_delta(self, id: str, name: str, arguments: str) -> Sequence[StreamEvent]:
-        if id not in self._calls:
-            self._flush_text()
-            self._calls[id] = [name, arguments]
-            return (StreamEvent("tool_call_start", name, run=self._run, data={"id": id}),)
-        self._calls[id].append(arguments)
-        return (StreamEvent("tool_call_delta", arguments, run=self._run, data={"id": id}),)
-
-    def _other(self, part: Content) -> Sequence[StreamEvent]:
-        if isinstance(part, Thinking) and self._thinking:
-            # The signed whole replaces the deltas that were streamed of it.
-            self._thinking.clear()
-        events = self._flush()
-        self._parts.append(part)
-        kind = type(part).__name__.lower()
-        if kind in ("file", "citation"):
-            events.append(StreamEvent(kind, part, run=self._run))  # type: ignore[arg-type]  # checked by value
-        return events
-
-    def _end(self, finish: Finish) -> Sequence[StreamEvent]:
-        if finish.usage is not None and not is_sound(finish.usage):
-            # What a provider claims in numbers that cannot be is not known; a budget must not grow by it.
-            finish = Finish(finish.reason, Usage(), finish.model)
-        self._finish = finish
-        if self._quiet:
-            return ()
-        events = self._flush()
-        if finish.usage is not None:
-            events.append(StreamEvent("usage", finish.usage, run=self._run))
-        return events
-
-    def _flush(self) -> list[StreamEvent]:
-        """What was being streamed is complete; the events that say so."""
-        self._flush_text()
-        return [StreamEvent("tool_call", call, run=self._run) for call in self._flush_calls()]
-
-    def _flush_text(self) -> None:
-        if self._thinking:
-            self._parts.append(Thinking("".join(self._thinking)))
-            self._thinking = []
-        if len(self._text) > self._begin:
-            self._parts.append(Text("".join(self._text[self._begin :])))
-            self._begin = len(self._text)
-
-    def _flush_calls(self) -> list[ToolCall]:
-        if not self._calls:
-            return []
-        calls = [self._own(parse_call(id, name, "".join(pieces))) for id, (name, *pieces) in self._calls.items()]
-        self._parts.extend(calls)
-        self._calls = {}
-        return calls
-
-    def _own(self, call: ToolCall) -> ToolCall:
-        """The call with an id of its own: some providers give none, or the same one twice in an answer."""
-        id = call.id
-        while not id or id in self._ids:
-            id = f"{id or 'call'}_{len(self._ids)}"
-        self._ids.add(id)
-        return call if id == call.id else msgspec.structs.replace(call, id=id)
-
-
-async def _close(chunks: AsyncIterator[ModelChunk]) -> None:
-    close = getattr(chunks, "aclose", None)
-    if close is not None:
-        await close()
-
-
-def is_sound(usage: object) -> bool:
-    """Whether a usage is one, and every number in it is a whole number from 0 on, or unknown."""
-    if not isinstance(usage, Usage):
-        return False
-    numbers = (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_tokens)
-    return all(number is None or (type(number) is int and number >= 0) for number in numbers)
-
-
-def parse_call(id: str, name: str, arguments: str) -> ToolCall:
-    """A call with its arguments parsed; text that is no JSON object is kept raw with the reason, never guessed."""
-    if not arguments.strip():
-        return ToolCall(id=id, name=name)
+async def _received(
+    model: ModelBase, request: ModelRequest, on_event: Callable[[StreamEvent], Awaitable[None] | None] | None
+) -> ModelResponse:
+    answer = Assembler(request.model or model.id, request.run, quiet=on_event is None)
+    chunks = None
     try:
-        parsed = msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError, ValueError) as exc:
-        return ToolCall(id=id, name=name, raw_arguments=arguments, error=f"arguments are not JSON: {exc}")
-    if not isinstance(parsed, dict):
-        return ToolCall(id=id, name=name, raw_arguments=arguments, error="arguments are not a JSON object")
-    return ToolCall(id=id, name=name, arguments=parsed)
+        chunks = model.stream(request)
+        async for chunk in chunks:
+            events = answer.add(chunk)
+            if on_event is None:
+                continue
+            for event in events:
+                waiting = on_event(event)
+                if waiting is not None:
+                    await waiting
+        return answer.response()
+    except BaseException as exc:
+        if deadline.is_closing():
+            raise  # it was abandoned: whatever waits here would wait for nobody
+        error = _fault(model, exc, answer)
+        await _close(chunks, error)
+        if error is exc:
+            raise
+        raise error from exc
+
+
+def _fault(model: ModelBase, exc: BaseException, answer: Assembler) -> BaseException:
+    """What is raised instead of `exc`: a classified fault, unless it is the run that is being stopped."""
+    if isinstance(exc, KeyboardInterrupt) or (isinstance(exc, asyncio.CancelledError) and _is_cancelled()):
+        return exc
+    fault = exc if isinstance(exc, ModelFault) else _classified(model, exc)
+    fault.provider, fault.model = fault.provider or model.provider, fault.model or model.name
+    fault.stream_started = fault.stream_started or answer.started
+    return fault
+
+
+def _classified(model: ModelBase, exc: BaseException) -> ModelFault:
+    # An SDK that calls `sys.exit` does not end the host.
+    fault = ModelFault(f"model `{model.id}` failed: {type(exc).__name__}: {describe(exc)}")
+    if not isinstance(exc, Exception):
+        return fault
+    try:
+        known: object = model.classify_error(exc)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:
+        fault.add_note(f"its `classify_error` failed: {type(broken).__name__}: {describe(broken)}")
+        return fault
+    if known is not None and not isinstance(known, ModelFault):
+        fault.add_note(f"its `classify_error` returned `{type(known).__name__}` instead of a fault")
+    return known if isinstance(known, ModelFault) else fault
+
+
+class _Limit(NamedTuple):
+    """What the driver of a suspended coroutine must know of a model."""
+
+    hook: str
+    plugin: str
+    limit_s: float | None = None
+
+
+async def _close(chunks: Any, because: BaseException) -> None:
+    """Close the stream of a model that failed or is cancelled; what goes wrong with that hides no earlier error."""
+    limit = _Limit("aclose", "model", deadline.GRACE_S)
+    try:
+        close = getattr(chunks, "aclose", None)
+        if close is None:
+            return
+        step = close()
+        await deadline.finish(step, step.send(None), limit)
+    except StopIteration:
+        return
+    except asyncio.CancelledError as exc:
+        if exc is not because and _is_cancelled():
+            raise
+        _note_close(because, exc)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        if deadline.is_closing():
+            raise
+        _note_close(because, exc)
+
+
+def _note_close(because: BaseException, exc: BaseException) -> None:
+    because.add_note(f"its stream could not be closed: {type(exc).__name__}: {describe(exc)}")
+    _log.debug("the stream of a model could not be closed", exc_info=exc)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def capabilities_of(model: ModelBase) -> ModelCapabilities:
+    """What a model says that it can do.
+
+    Raises:
+        ModelFault: it raised, or said something else.
+    """
+    try:
+        found: object = model.capabilities(model.name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
+        raise ModelFault(f"`capabilities` of model `{model.id}` failed: {type(exc).__name__}: {describe(exc)}") from exc
+    if not isinstance(found, ModelCapabilities):
+        raise ModelFault(f"`capabilities` of model `{model.id}` returned `{type(found).__name__}`")
+    return found
 
 
 def normalize(inputs: Inputs) -> Sequence[Message]:

@@ -6,12 +6,14 @@ nor a body is skipped whole. How a run begins and ends is the runner's business.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pegboard import recovery, turns
+from pegboard import deadline, recovery, turns
 from pegboard.clock import elapsed_ms
 from pegboard.errors import (
+    AgentError,
     AgentInputError,
     BudgetExceededError,
     LoopLimitError,
@@ -20,6 +22,7 @@ from pegboard.errors import (
     ValidationFailedError,
     describe,
 )
+from pegboard.events import PhaseEntered, PhaseLeft
 from pegboard.lazy import LazyModule
 from pegboard.run import Run
 from pegboard.types import (
@@ -72,8 +75,6 @@ async def _nothing(_: Any, state: RunState) -> RunState:
     return state
 
 
-_NO_BODY: Final = (_nothing, None)
-
 # --- walking the table -------------------------------------------------------------------------------------------
 
 
@@ -109,23 +110,25 @@ def is_empty(run: Run, phase: str, state: RunState) -> bool:
     """Whether a phase has neither layers nor a body with something to do, so that it is skipped whole."""
     if getattr(run.hooks, phase) is not None:
         return False
-    body, wanted = BODIES.get(phase, _NO_BODY)
-    return body is _nothing or (wanted is not None and not wanted(run, state))
+    if phase not in BODIES:
+        return True
+    has_work = HAS_WORK.get(phase)
+    return has_work is not None and not has_work(run, state)
 
 
 async def enter(run: Run, phase: str, state: RunState) -> RunState:
     """One phase: its layers around its body."""
     layer = getattr(run.hooks, phase)
-    body, _ = BODIES.get(phase, _NO_BODY)
-    run.emit("phase.entered", {"phase": phase})
+    body = BODIES.get(phase, _nothing)
+    run.emit("phase.entered", PhaseEntered(phase))
     started = run.clock.monotonic()
-    outcome = "failed"
+    outcome: Literal["done", "failed"] = "failed"
     try:
         state = await (body(run, state) if layer is None else layer(run, state, body))
         outcome = "done"
         return state
     finally:
-        run.emit("phase.left", {"phase": phase, "outcome": outcome, "duration_ms": elapsed_ms(run.clock, started)})
+        run.emit("phase.left", PhaseLeft(phase, outcome, elapsed_ms(run.clock, started)))
 
 
 async def _next(run: Run, state: RunState, table: Mapping[str, str], proposed: str) -> str:
@@ -212,7 +215,7 @@ async def _initialize(run: Any, state: RunState) -> RunState:
     if run.model is not None or run.agent.execute is None:
         run.use(run.model or await run.services.model(config.model))
     requirements = Requirements(objectives=(state.task,))
-    return evolve(state, requirements=requirements, tools=turns.offered(run, state.tier))
+    return evolve(state, requirements=requirements, tools=run.tools.names(state.tier))
 
 
 def _execute(run: Any, state: RunState) -> Awaitable[RunState]:
@@ -223,7 +226,17 @@ def _work(run: Any, state: RunState) -> Awaitable[RunState]:
     agent: Agent = run.agent
     if agent.execute is None:
         return turns.take_turns(run, state)
-    return agent.execute(run, state, _model_turns)
+    return _execute_agent(run, agent.execute, state)
+
+
+async def _execute_agent(run: Run, execute: Callable[..., Awaitable[Any]], state: RunState) -> RunState:
+    result = await execute(run, state, _model_turns)
+    if not isinstance(result, RunState):
+        raise AgentError(
+            f"`execute` of agent `{run.config.name}` returned `{type(result).__name__}`, and must return a `RunState`",
+            hint="peg help agent.invalid",
+        )
+    return result
 
 
 async def _model_turns(run: Any, state: RunState) -> RunState:
@@ -266,15 +279,23 @@ async def _clean_state(run: Any, state: RunState) -> RunState:
 
 
 async def _clean_up(run: Any, state: RunState) -> RunState:
+    passing: BaseException | None = None
     for module in reversed(run.modules):
         try:
             await module.cleanup()
-        except Exception as exc:
+        except BaseException as exc:
+            if deadline.is_closing():
+                raise
+            if isinstance(exc, KeyboardInterrupt) or (isinstance(exc, asyncio.CancelledError) and run.is_ending):
+                passing = exc  # goes up when the other modules had their turn
+                continue
             run.emit(
                 "cleanup.error",
                 {"phase": "cleanup", "code": recovery.code_of(exc), "message": f"{module.name}: {describe(exc)}"},
             )
     run.modules = ()
+    if passing is not None:
+        raise passing
     return state
 
 
@@ -296,14 +317,22 @@ def _has_scoped(run: Run, _: RunState) -> bool:
     return run.has_scoped
 
 
-BODIES: Final[Mapping[str, tuple[Body, Callable[[Run, RunState], bool] | None]]] = {
-    "initialization": (_initialize, None),
-    "execution": (_execute, None),
-    "execution_phase": (_work, None),
-    "completion_verification": (_verify, _has_plan),
-    "validation": (_validate, _has_standards),
-    "error_handling": (_ask_recover, None),
-    "state_cleanup": (_clean_state, _has_scoped),
-    "cleanup": (_clean_up, _has_modules),
+BODIES: Final[Mapping[str, Body]] = {
+    "initialization": _initialize,
+    "execution": _execute,
+    "execution_phase": _work,
+    "completion_verification": _verify,
+    "validation": _validate,
+    "error_handling": _ask_recover,
+    "state_cleanup": _clean_state,
+    "cleanup": _clean_up,
 }
-"""The innermost body of each phase that has one, and when it has something to do; `None` is always."""
+"""The innermost body of each phase that has one."""
+
+HAS_WORK: Final[Mapping[str, Callable[[Run, RunState], bool]]] = {
+    "completion_verification": _has_plan,
+    "validation": _has_standards,
+    "state_cleanup": _has_scoped,
+    "cleanup": _has_modules,
+}
+"""Whether a body has something to do, for those that often have not."""

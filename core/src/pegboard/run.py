@@ -15,25 +15,38 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pegboard.budget import Account, cost_of, price_for
+from pegboard import deadline
+from pegboard.budget import Account, cost_of, price_for, share_out
 from pegboard.clock import SYSTEM_CLOCK
-from pegboard.errors import AgentError, AgentNotFoundError, ModelNoneError, ToolNotFoundError
+from pegboard.errors import (
+    AgentError,
+    AgentNotFoundError,
+    JournalCorruptError,
+    ModelNoneError,
+    PegboardError,
+    ToolNotFoundError,
+)
 from pegboard.events import Event
 from pegboard.history import MessageLog
-from pegboard.interfaces import Clock, HostContext, Module, RunRow, Store, Tool
-from pegboard.journal import Journal, MemoryStore, Step
+from pegboard.interfaces import Clock, HostContext, Module, RunRow, Store
+from pegboard.journal import Journal, Step
 from pegboard.locks import Holder, ResourceLocks
-from pegboard.model import ModelBase, Sink, normalize
+from pegboard.memory import MemoryStore
+from pegboard.model import ModelBase, Sink, capabilities_of, normalize
 from pegboard.output import StructuredOutput
 from pegboard.plugins.dispatch.hooks import Hooks
+from pegboard.signs import storable
 from pegboard.state import ScopedState
+from pegboard.toolbox import NO_TOOLS, BoundTool, Toolbox
 from pegboard.tools import as_tool
 from pegboard.types import (
     Agent,
     AgentConfig,
+    BudgetShare,
     ContextBuild,
     Degradation,
     Finding,
+    Grant,
     Json,
     Message,
     PriceTable,
@@ -54,18 +67,6 @@ from pegboard.types.models import NO_USAGE
 LOCAL = Principal()
 
 
-class BoundTool(NamedTuple):
-    """A tool as one run sees it."""
-
-    tool: Tool
-    tier: Tier = "core"
-    """When it is offered; what an agent names itself is offered from the start, whatever its tier."""
-    owner: str | None = None
-    """The plugin that provides it; `None` for the host program."""
-    host: HostContext | None = None
-    """That plugin's services."""
-
-
 class BoundModule(NamedTuple):
     """A module, and the plugin that provides it with its services; both `None` for one of the host program."""
 
@@ -74,7 +75,7 @@ class BoundModule(NamedTuple):
     host: HostContext | None = None
 
 
-CURRENT: ContextVar[Run | None] = ContextVar("pegboard_run", default=None)
+CURRENT: ContextVar[Run | None] = deadline.UNDER_WAY
 """The run that is under way in this task, so that a plugin's fault is said in the run that met it."""
 
 
@@ -110,12 +111,12 @@ class RunServices:
         """Where large outputs go; without a store they live as long as the board."""
         return self.store or self._blobs
 
-    async def tools(self, agent: Agent) -> Sequence[BoundTool]:
+    async def tools(self, agent: Agent) -> Toolbox:
         """The tools that an agent names, in its order."""
         for given in agent.config.tools:
             if isinstance(given, str):
                 raise ToolNotFoundError(f"agent `{agent.name}` names tool `{given}`, and no plugin provides it")
-        return [BoundTool(as_tool(given)) for given in agent.config.tools]
+        return Toolbox(BoundTool(as_tool(given)) for given in agent.config.tools)
 
     async def modules(self, agent: Agent) -> Sequence[BoundModule]:
         """The modules that an agent names."""
@@ -146,6 +147,14 @@ class RunServices:
     async def earlier(self, run: str) -> Journal | None:
         """What an earlier life of a child run recorded."""
         return None
+
+    def charge(self, plugin: str | None, hook: str, error: PegboardError) -> None:
+        """Charge a plugin with what core found wrong in its offers; `None` is the host program."""
+
+    def show(self, event: Event) -> None:
+        """Show an event to whoever watches now: a plugin that fails or goes is not asked for the rest of a run."""
+        if (on_event := self.hooks.on_event) is not None:
+            on_event(event)
 
     def tracking(self, run: Run) -> AbstractContextManager[None]:
         """Let a child run be seen, messaged and cancelled while it lasts."""
@@ -178,6 +187,7 @@ class Run:
         "_limits",
         "_scoped",
         "agent",
+        "approved",
         "builds",
         "clock",
         "confidence",
@@ -220,12 +230,12 @@ class Run:
         "start_child",
         "started",
         "state",
+        "target",
         "task",
         "tier",
         "tier_granted",
         "tier_wanted",
         "tools",
-        "toolset",
         "turn",
         "unpriced",
         "usage",
@@ -250,6 +260,7 @@ class Run:
         workspace: str | None = None,
         limits: ResourceLimits | None = None,
         explain: bool = False,
+        target: str | None = None,
         sink: Sink | None = None,
         journal: Journal | None = None,
     ) -> None:
@@ -258,6 +269,7 @@ class Run:
         self.services = services
         self.clock = services.clock
         self.explain = explain
+        self.target = target
         self.hooks: Hooks = services.explaining if explain else services.hooks
         self.run = run or os.urandom(16).hex()
         self.parent_run = parent
@@ -291,10 +303,11 @@ class Run:
         """As the last phase that succeeded left it."""
         self.model: ModelBase | None = None
         self.modules: Sequence[Module] = ()
-        self.tools: dict[str, BoundTool] = {}
-        self.toolset: Any = None
+        self.tools: Toolbox = NO_TOOLS
         self.tier: Tier = "core"
         self.tier_wanted: Tier | None = None
+        self.approved: frozenset[tuple[str, ...]] = frozenset()
+        """What a person granted for the rest of this run: verb, tool, and the plugins that asked."""
         self.tier_granted: Tier | None = None
         """What the gate has let pass and is not switched on yet."""
         self.turn = 0
@@ -312,7 +325,8 @@ class Run:
         bounds = services.bounds.resources if parent is None else None
         self._limits = limits if bounds is None else bounds if limits is None else tighter(limits, bounds)
         self.journal = journal or self._new_journal()
-        watch = None if services.hooks.on_event is None else self._watch
+        # Not a method of this run: a cycle would keep it until the garbage collector comes by.
+        watch = None if services.hooks.on_event is None else services.show
         self.journal.attach(watch, self._redacted if self.hooks.redact is not None else None)
         self.emit = self.journal.emit  # bound once: some twenty calls a run go through it
         self.started = self.clock.monotonic()
@@ -325,6 +339,22 @@ class Run:
         if self._cancel is None:
             self._cancel = CancelState()
         return self._cancel
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether `cancel` says so, without making one to find out."""
+        return self._cancel is not None and self._cancel.cancelled
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is to stop or its time is over, here or above; so that no tool can hide it by `uncancel`."""
+        run: Run | None = self
+        while run is not None:
+            if run.is_cancelled or (run.driver is not None and run.driver.cancelling()):
+                return True
+            run = run.parent_run
+        left = self.seconds_left
+        return left is not None and left <= 0
 
     @property
     def budget(self) -> Account:
@@ -367,6 +397,18 @@ class Run:
         """A child run, under this run's budget and policy. Options: `inputs`, `required`, `limits`."""
         return await self.start_child(self, agent, task, **options)
 
+    async def find_agent(self, name: str) -> Agent:
+        """The agent of a name."""
+        return await self.services.agent(name)
+
+    async def allocate(self, shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
+        """What each of several agents gets of `total` tokens, by a plugin's rule or by core's."""
+        layer = self.hooks.allocate_budget
+        grants = await layer(self, shares, total) if layer is not None else None
+        if grants is not None and sum(grant.tokens for grant in grants) <= total:
+            return grants
+        return share_out(shares, total)
+
     async def read_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
         """A slice of an output that was too long to show."""
         return await self.services.blobs.get_blob(ref, start, size)
@@ -384,13 +426,12 @@ class Run:
         """Go on with a model; an output is asked for in the way that it can."""
         self.model, self.output = model, None
         if self.config.output is not None:
-            can = model.capabilities(model.name)
+            can = capabilities_of(model)
             self.output = StructuredOutput(self.config, can, has_tools=bool(self.tools))
 
     async def equip(self) -> None:
         """Have the tools and modules of the agent at hand."""
-        self.tools = {bound.tool.name: bound for bound in await self.services.tools(self.agent)}
-        self.toolset = None
+        self.tools = await self.services.tools(self.agent)
         if not self.config.modules:
             return
         for bound in await self.services.modules(self.agent):
@@ -402,7 +443,7 @@ class Run:
                         f"agent `{self.config.name}`: module `{bound.module.name}` brings tool `{tool.name}`, "
                         "which is there already"
                     )
-                self.tools[tool.name] = BoundTool(tool, "core", bound.owner, bound.host)
+                self.tools = self.tools.plus(BoundTool(tool, "core", bound.owner, bound.host))
 
     def degrade(self, what: str, why: str, *, plugin: str | None = None, code: str | None = None) -> None:
         """Something was skipped, cut, replaced or unavailable: said in the result and as an event."""
@@ -410,6 +451,11 @@ class Run:
         if entry not in self.degraded:
             self.degraded = (*self.degraded, entry)
             self.emit("run.degraded", {"what": what, "why": why, "code": code}, plugin)
+
+    def left_behind(self, what: str) -> None:
+        """Say that something did not stop when it was cancelled, since it may still be at work."""
+        if what:
+            self.degrade(what, f"it did not stop within {deadline.GRACE_S:g} s and was left behind")
 
     def charge(self, **amounts: float | None) -> None:
         """Count against the budget what an earlier life of the run used."""
@@ -485,6 +531,7 @@ class Run:
             "workspace": self.workspace,
             "limits": self._limits,
             "explain": self.explain,
+            "target": self.target,
         }
 
     def _new_journal(self) -> Journal:
@@ -493,6 +540,7 @@ class Run:
             root=self.root,
             parent=self.parent,
             agent=self.config.name,
+            task=self.task if len(self.task) <= 200 else self.task[:199] + "…",
             input=self._kept_input() if self.services.store else None,
             plugin_digest=self.services.plugin_digest(),
             at=self.clock.time(),
@@ -500,15 +548,10 @@ class Run:
         return Journal(row, self.clock, store=self.services.store)
 
     def _kept_input(self) -> Json:
-        said = self.given is not self.input  # messages, of which `input` is only the text
-        messages = to_json(normalize(self.given)) if said else None
+        said = isinstance(self.input, str) and not isinstance(self.given, str)  # messages; `input` is only their text
+        messages = storable(to_json(normalize(self.given))) if said else None
         history = to_json(self.history)
         return {"inputs": self.input, "messages": messages, "history": history, "options": to_json(self.options())}
-
-    def _watch(self, event: Event) -> None:
-        """Show an event to whoever watches now: a plugin that fails or goes is not asked for the rest of the run."""
-        if (on_event := self.services.hooks.on_event) is not None:
-            on_event(event)
 
     async def _redacted(self, value: Json) -> Json:
         return await redacted(self, value, "event")
@@ -524,7 +567,15 @@ async def redacted(run: Run, value: Json, sink: str) -> Json:
 
 
 def inputs_of(row: RunRow) -> tuple[Any, dict[str, Any]]:
-    """The input of a run as it was recorded, and the options that it was started with."""
+    """The input of a run as it was recorded, and the options that it was started with.
+
+    Raises:
+        JournalCorruptError: it is not recorded, since it could not be redacted.
+    """
+    if not isinstance(row.input, dict) or "options" not in row.input:
+        raise JournalCorruptError(
+            f"what run `{row.run}` was asked is not in the store: it could not be redacted", hint="peg plugins doctor"
+        )
     messages: Any = row.input["messages"]
     inputs = row.input["inputs"] if messages is None else list(map(message_from_json, messages))
     options = dict(row.input["options"])

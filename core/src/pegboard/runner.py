@@ -11,7 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from pegboard import calls, recovery, turns
+from pegboard import calls, deadline, recovery, turns
+from pegboard.agent import check_agent
 from pegboard.clock import elapsed_ms
 from pegboard.errors import (
     AgentError,
@@ -25,12 +26,14 @@ from pegboard.errors import (
     RunFailedError,
     describe,
 )
+from pegboard.events import RunFinished, Tokens
 from pegboard.history import MessageView
 from pegboard.journal import SCOPE, Step
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase, Sink, normalize, stream_from
 from pegboard.phases import CLOSING_PHASES, RUN_PHASES, enter, is_empty, walk
 from pegboard.run import CURRENT, Run, RunServices
+from pegboard.signs import storable, storable_text
 from pegboard.types import (
     UNSET,
     Action,
@@ -46,6 +49,8 @@ from pegboard.types import (
     RunState,
     StreamEvent,
     evolve,
+    message_from_json,
+    to_json,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +74,8 @@ class AgentRunner:
     async def get_response(self, agent: Agent | AgentConfig, inputs: Inputs | Json, **options: Any) -> RunResult:
         """A whole run. Its result says how it ended, also when it failed; nothing but cancellation is raised.
 
-        Options: `history`, `run`, `parent`, `conversation`, `principal`, `workspace`, `limits`, `explain`, `journal`.
+        Options: `history`, `run`, `parent`, `conversation`, `principal`, `workspace`, `limits`, `explain`,
+        `target`, `journal`.
         """
         run = self.prepare(agent, inputs, **options)
         return await self.drive(run)
@@ -126,13 +132,15 @@ class AgentRunner:
 def _read_inputs(inputs: Inputs | Json) -> tuple[Sequence[Message], str, Json]:
     """Messages, the task as text, and the input as plain JSON."""
     if isinstance(inputs, str):
-        return (Message.user(inputs),), inputs, inputs
+        said = inputs if inputs.isascii() else storable_text(inputs)
+        return (Message.user(said),), said, said
     if isinstance(inputs, Message) or (
         isinstance(inputs, Sequence) and inputs and all(isinstance(item, Message) for item in inputs)
     ):
-        messages = normalize(inputs)
+        messages = [message_from_json(storable(to_json(message))) for message in normalize(inputs)]
         task = next((message.text for message in reversed(messages) if message.role == "user"), "")
         return messages, task, task
+    inputs = storable(inputs)
     text = schema.as_text(inputs)
     return (Message.user(text),), text, inputs
 
@@ -149,19 +157,19 @@ async def _drive(run: Run) -> RunResult:
     tokens = CURRENT.set(run), SCOPE.set("")
     try:
         _begin(run)
-        if run.cancel.cancelled:
+        if run.is_cancelled:
             raise _stopped(run)
         if run.journal.flushes:
-            await run.journal.flush(barrier=True, state="running")
+            await run.journal.begin()
         limit = run.seconds_left
         if limit is None:
             state = await walk(run, state, RUN_PHASES, "initialization")
         else:
             state = await _limited(run, state, limit)
-    except asyncio.CancelledError as caught:
-        error = _cancelled(run, caught)
-    except (Exception, SystemExit) as caught:  # a model or an agent that calls `sys.exit` does not end the host
-        error = caught
+        if run.is_cancelled:  # by itself, in something that did not wait any more
+            await turns.stop(run)
+    except BaseException as caught:
+        error = _ended_by(run, caught)
     run.log.settle()
     turns.take_messages(run, run.turn + 1)  # what came too late for an answer is not lost
     if error is not None:
@@ -170,43 +178,91 @@ async def _drive(run: Run) -> RunResult:
     CURRENT.reset(tokens[0])
     SCOPE.reset(tokens[1])
     try:
-        result = await _finish(run, _result_of(run, state, error), started)
+        result = _result_of(run, state, error)
+        _say_finished(run, result, started)
+        if run.journal.flushes and not isinstance(error, _CLOSED):
+            result = await _stored(run, result)
     finally:
         run.is_over = True
         if run.ended is not None:
             run.ended.set()
-    if isinstance(error, asyncio.CancelledError):
-        error.run = result  # type: ignore[attr-defined]  # what was going on, for whoever catches it
+    if isinstance(error, _PASSING_THROUGH):
+        error.run = result  # type: ignore[union-attr]  # what was going on, for whoever catches it
         raise error
     return result
 
 
 def _begin(run: Run) -> None:
     if run.resumed:
+        calls.recall_approvals(run)
         run.emit("run.resumed", {"at": len(run.journal.events)})
         return
     config = run.config
-    run.emit("run.started", {"agent": config.name, "version": config.version, "input": run.input, "root": run.root})
+    run.emit(
+        "run.started",
+        {
+            "agent": config.name,
+            "version": config.version,
+            "input": run.input,
+            "root": run.root,
+            "max_turns": config.max_turns,
+        },
+    )
 
 
 async def _limited(run: Run, state: RunState, seconds: float) -> RunState:
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
+            turns.check_time(run)
             return await walk(run, state, RUN_PHASES, "initialization")
-    except TimeoutError as exc:
-        if not limit.expired():  # of something inside
+    except (TimeoutError, deadline.AbandonedError) as exc:
+        if not limit.expired() or _is_stopped(run):  # of something inside, or more than the time is over
             raise
-        raise LoopLimitError(
-            f"run `{run.run}` reached its limit of {round(seconds, 2):g} s", hint="peg help loop.limit"
-        ) from exc
+        if isinstance(exc, deadline.AbandonedError):
+            run.left_behind(exc.what)
+        raise turns.out_of_time(run) from exc
+
+
+_CLOSED = (GeneratorExit, deadline.LeftBehind)
+_PASSING_THROUGH = (asyncio.CancelledError, KeyboardInterrupt, *_CLOSED)
+"""What goes up in the end, after everything was closed; whatever else ends a run is told in its result."""
+
+
+def _ended_by(run: Run, caught: BaseException) -> BaseException:
+    """How the run ends: what code of others raises that is no `Exception` does not end the host."""
+    if isinstance(caught, asyncio.CancelledError):
+        return _cancelled(run, caught)
+    if isinstance(caught, GeneratorExit) and not _is_closed(run):
+        return _failed(run, caught)
+    return caught
+
+
+def _is_closed(run: Run) -> bool:
+    """Whether a `GeneratorExit` came from outside: our task is gone, or what we are part of was abandoned."""
+    try:
+        return asyncio.current_task() is not run.driver or deadline.is_closing()
+    except RuntimeError:  # no running loop
+        return True
+
+
+def _is_stopped(run: Run) -> bool:
+    task = asyncio.current_task()
+    return (task is not None and task.cancelling() > 0) or (run.is_cancelled and not run.cancel.served)
+
+
+def _failed(run: Run, error: BaseException) -> RunFailedError:
+    failed = RunFailedError(f"run `{run.run}` failed: {type(error).__name__}: {describe(error)}")
+    failed.__cause__ = error
+    return failed
 
 
 def _cancelled(run: Run, caught: asyncio.CancelledError) -> BaseException:
     """A cancel that was asked of the run ends it with a result; one of the task around it goes up."""
-    task = asyncio.current_task()
-    if task is not None and not task.cancelling():
+    if not _is_stopped(run):
         return RunFailedError(f"run `{run.run}` waited for something that was cancelled by somebody else")
+    if isinstance(caught, deadline.AbandonedError):
+        run.left_behind(caught.what)
     run.emit("run.cancelled", {"reason": run.cancel.reason})
     if not _was_asked(run):
         return caught
@@ -216,7 +272,7 @@ def _cancelled(run: Run, caught: asyncio.CancelledError) -> BaseException:
 def _stopped(run: Run) -> RunCancelledError:
     run.cancel.served = True
     reason = f": {run.cancel.reason}" if run.cancel.reason else ""
-    hint = f"peg run --resume {run.run}" if run.journal.durable else None  # else only this board can
+    hint = f"peg runs resume {run.root}" if run.journal.durable else None  # else only this board can
     return RunCancelledError(f"run `{run.run}` was cancelled{reason}", hint=hint)
 
 
@@ -230,24 +286,25 @@ def _was_asked(run: Run) -> bool:
     return asked
 
 
-async def _finish(run: Run, result: RunResult, started: float) -> RunResult:
-    """The last event, and everything in the store; the result, which is a failure where that could not be written."""
+def _say_finished(run: Run, result: RunResult, started: float) -> None:
     run.emit(
         "run.finished",
-        {
-            "end_reason": result.end_reason,
-            "usage": {"input_tokens": result.usage.input_tokens, "output_tokens": result.usage.output_tokens},
-            "cost_usd": result.cost_usd,
-            "unpriced_models": list(result.unpriced_models),
-            "turns": result.turns,
-            "degraded": [entry.what for entry in result.degraded],
-            "duration_ms": elapsed_ms(run.clock, started),
-        },
+        RunFinished(
+            end_reason=result.end_reason,
+            usage=Tokens(result.usage.input_tokens, result.usage.output_tokens),
+            cost_usd=result.cost_usd,
+            unpriced_models=list(result.unpriced_models),
+            turns=result.turns,
+            degraded=[entry.what for entry in result.degraded],
+            duration_ms=elapsed_ms(run.clock, started),
+        ),
     )
-    if not run.journal.flushes:
-        return result
+
+
+async def _stored(run: Run, result: RunResult) -> RunResult:
+    """Have everything in the store; the result, which is a failure where that could not be written."""
     stored = {"completed": "done", "cancelled": "cancelled", "needs_approval": "paused"}
-    writing = asyncio.ensure_future(run.journal.flush(barrier=True, state=stored.get(result.end_reason, "failed")))
+    writing = asyncio.ensure_future(run.journal.end(stored.get(result.end_reason, "failed"), result))
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError as exc:
@@ -261,13 +318,10 @@ async def _finish(run: Run, result: RunResult, started: float) -> RunResult:
 
 
 def _result_of(run: Run, state: RunState, error: BaseException | None) -> RunResult:
-    output = None if state.output is UNSET else state.output
+    output = getattr(error, "output", None) if state.output is UNSET else state.output  # what a failure leaves of it
     if error is None:
         return run.result(output=output, end_reason="completed")
-    wrapped = error
-    if not isinstance(error, PegboardError) and isinstance(error, Exception | SystemExit):
-        wrapped = RunFailedError(f"run `{run.run}` failed: {type(error).__name__}: {describe(error)}")
-        wrapped.__cause__ = error
+    wrapped = error if isinstance(error, (PegboardError, *_PASSING_THROUGH)) else _failed(run, error)
     result = run.result(output=output, end_reason=_end_reason(error), error=wrapped)
     if isinstance(wrapped, PegboardError):
         wrapped.run = result
@@ -275,7 +329,7 @@ def _result_of(run: Run, state: RunState, error: BaseException | None) -> RunRes
 
 
 def _end_reason(error: BaseException) -> EndReason:
-    if isinstance(error, asyncio.CancelledError | RunCancelledError):
+    if isinstance(error, (RunCancelledError, *_PASSING_THROUGH)):
         return "cancelled"
     if isinstance(error, BudgetExceededError):
         return "budget"
@@ -295,12 +349,17 @@ async def _close(run: Run, state: RunState, error: BaseException | None) -> Base
     for phase in CLOSING_PHASES:
         try:
             if not is_empty(run, phase, state):
-                state = await enter(run, phase, state)
-        except asyncio.CancelledError as exc:
-            cancelled = _cancelled(run, exc)
-            error = cancelled if cancelled is exc else error or cancelled
-        except Exception as exc:
-            run.emit("cleanup.error", {"phase": phase, "code": recovery.code_of(exc), "message": describe(exc)})
+                entered = enter(run, phase, state)
+                # Who is closed itself may not wait any more; what ends at once is still done.
+                state = (deadline.at_once(entered) or state) if isinstance(error, _CLOSED) else await entered
+        except BaseException as exc:
+            ended = _ended_by(run, exc)
+            if isinstance(ended, _PASSING_THROUGH):
+                error = ended
+            elif isinstance(exc, asyncio.CancelledError):
+                error = error or ended
+            else:
+                run.emit("cleanup.error", {"phase": phase, "code": recovery.code_of(exc), "message": describe(exc)})
     return error
 
 
@@ -334,6 +393,7 @@ async def _start_child(
         PegboardError: the child failed and is required; it is listed under `degraded` where it is not.
     """
     target = agent if isinstance(agent, Agent) else await run.services.agent(agent)
+    check_agent(target)
     if depth_of(run) >= MAX_DEPTH:
         raise LoopLimitError(f"child runs are {MAX_DEPTH} deep inside one another", hint="peg help loop.limit")
     call = AgentCall(agent=target.name, task=task, inputs=inputs, required=required)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
 
 from pegboard.errors import RunBusyError, RunNotFoundError
 from pegboard.journal import Journal
@@ -30,11 +31,16 @@ class Runs:
         """The runs that are under way."""
         return tuple(self._active)
 
+    @property
+    def live(self) -> int:
+        """How many are under way."""
+        return len(self._active)
+
     def find(self, run: str) -> Run:
         """A run that is under way or ended lately. Raises `RunNotFoundError`."""
         found = self._active.get(run) or self._ended.get(run)
         if found is None:
-            raise RunNotFoundError(f"no run `{run}` on this board", hint="peg help run.not_found")
+            raise RunNotFoundError(f"no run `{run}` on this board")
         return found
 
     def ended(self, run: str) -> Run | None:
@@ -45,6 +51,12 @@ class Runs:
         """Raises `RunBusyError` while a run of this id is under way."""
         if run in self._active:
             raise RunBusyError(f"run `{run}` is running", hint="peg help run.busy", run=run)
+
+    def check_new(self, run: str) -> None:
+        """Raises `RunBusyError` when a run of this id was started before; a store refuses it in other processes too."""
+        self.check_free(run)
+        if run in self._ended:
+            raise RunBusyError(f"run `{run}` was started before", hint=f"peg runs resume {run}", run=run)
 
     async def earlier(self, run: str) -> Journal | None:
         """What an earlier life of a run recorded, here or in the store."""
@@ -57,14 +69,9 @@ class Runs:
         except RunNotFoundError:
             return None
 
-    @contextmanager
-    def tracking(self, run: Run) -> Iterator[None]:
+    def tracking(self, run: Run) -> AbstractContextManager[None]:
         """Let a run be seen, messaged and cancelled while it lasts, and be resumed afterwards."""
-        self.began(run)
-        try:
-            yield
-        finally:
-            self.has_ended(run)
+        return _Tracking(self, run)
 
     def began(self, run: Run) -> None:
         """From now on the run is under way."""
@@ -97,5 +104,23 @@ class Runs:
         """Queue a message into a run that is under way. Raises `RunNotFoundError`."""
         found = self._active.get(run)
         if found is None:
-            raise RunNotFoundError(f"run `{run}` is not running", hint="peg help run.not_found")
+            raise RunNotFoundError(f"run `{run}` is not running")
         found.inbox.append(Message.user(message) if isinstance(message, str) else message)
+
+
+class _Tracking:
+    """A run is under way inside of it. By hand, since every run has one and a generator costs three times as much."""
+
+    __slots__ = ("_run", "_runs")
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        self._runs = runs
+        self._run = run
+
+    def __enter__(self) -> None:
+        self._runs.began(self._run)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runs.has_ended(self._run)

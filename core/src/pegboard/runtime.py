@@ -6,11 +6,12 @@ How a run goes is the runner's business, how plugins live the host's; the termin
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import msgspec
 
@@ -23,9 +24,11 @@ from pegboard.errors import (
     RunningLoopError,
     RunNotFoundError,
     describe,
+    where,
 )
 from pegboard.events import EventLog
 from pegboard.interfaces import Clock, HostContext, Store
+from pegboard.journal import Journal
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase
 from pegboard.plugins.dispatch.hooks import Hooks
@@ -38,11 +41,11 @@ from pegboard.types import (
     Json,
     JsonObject,
     Message,
-    Principal,
-    ResourceLimits,
     RunResult,
     StreamEvent,
 )
+from pegboard.types.agents import Output
+from pegboard.types.options import RunOptions
 
 if TYPE_CHECKING:
     import pathlib
@@ -50,33 +53,17 @@ if TYPE_CHECKING:
 
     from pegboard import config as settings
     from pegboard.config import Config
-    from pegboard.plugins import host
+    from pegboard.plugins import host, undeclared
     from pegboard.plugins.dispatch.attribution import CallRecord
+    from pegboard.plugins.undeclared import Use
 else:
     # Not before the first board: finding, judging and loading plugins costs more than all the rest of core.
     pathlib = LazyModule("pathlib")
     settings = LazyModule("pegboard.config")
     host = LazyModule("pegboard.plugins.host")
+    undeclared = LazyModule("pegboard.plugins.undeclared")
 
 T = TypeVar("T")
-
-
-class RunOptions(TypedDict, total=False):
-    """What may be said of one run, beside agent and input."""
-
-    history: Sequence[Message]
-    """What was said before."""
-    run: str
-    """An id of yours; starting one twice is refused."""
-    conversation: str
-    principal: Principal
-    workspace: str
-    limits: ResourceLimits
-    """Tighter limits than those of the agent and the configuration."""
-    explain: bool
-    """Record every call of every hook, what it took and what it changed."""
-    durable: bool
-    """Refuse to run when the store would not survive the process."""
 
 
 class Pegboard:
@@ -131,6 +118,7 @@ class Pegboard:
             on_state=self._on_state,
             on_fault=self._on_fault,
             on_called=self._on_called,
+            on_undeclared=self._on_undeclared,
             workspace=lambda: self._workspace or pathlib.Path.cwd(),
         )
         self._services = BoardServices(
@@ -200,8 +188,13 @@ class Pegboard:
     # --- runs
 
     async def run(
-        self, agent: Agent | str, inputs: Inputs | Json = None, *, check: bool = True, **options: Unpack[RunOptions]
-    ) -> RunResult:
+        self,
+        agent: Agent[Output] | str,
+        inputs: Inputs | Json = None,
+        *,
+        check: bool = True,
+        **options: Unpack[RunOptions],
+    ) -> RunResult[Output]:
         """Run an agent to its end.
 
         Args:
@@ -209,18 +202,24 @@ class Pegboard:
             inputs: text, messages, or JSON that fits the agent's input schema
             check: raise when the run did not complete; else the result says so
             options: `history`, `run` (an id of yours; starting one twice is refused), `conversation`, `principal`,
-                `workspace`, `limits`, `explain`, `durable`
+                `workspace`, `limits`, `explain`, `target`, `durable`
 
         Raises:
             PegboardError: the run did not complete its task; `error.run` is the result so far.
         """
         run = await self._new_run(agent, inputs, options)
-        result = await self.drive(run)
+        with self._runs.tracking(run):
+            result = await self._runner.drive(run)
         return result.raise_for_error() if check else result
 
     def run_sync(
-        self, agent: Agent | str, inputs: Inputs | Json = None, *, check: bool = True, **options: Unpack[RunOptions]
-    ) -> RunResult:
+        self,
+        agent: Agent[Output] | str,
+        inputs: Inputs | Json = None,
+        *,
+        check: bool = True,
+        **options: Unpack[RunOptions],
+    ) -> RunResult[Output]:
         """The same without `await`, on an event loop that the board keeps; for one thread, outside of any loop.
 
         Raises:
@@ -248,9 +247,42 @@ class Pegboard:
         """
         self._check_open()
         self._runs.check_free(run)
+        await self.plugins.before_run(self._runs.live)
         again = await self._again(run)
         result = await self.drive(again)
         return result.raise_for_error() if check else result
+
+    async def fork(self, run: str, *, before: str | None = None) -> str:
+        """Copy a run under a new id, with its past up to a step; `resume` goes on from there. The first one stays.
+
+        Args:
+            run: a run that has ended, on this board or in its store
+            before: the step that the copy is to do anew, for example `model.request#3`; all is copied without one
+
+        Returns:
+            The id of the copy.
+
+        Raises:
+            RunNotFoundError: there is no such run, or no such step in it.
+        """
+        self._check_open()
+        self._runs.check_free(run)
+        copy = os.urandom(8).hex()
+        journal = (await self._earlier(run)).forked(copy, before)
+        await journal.flush(barrier=True)
+        self._runs.has_ended(await self._life(run, copy, journal))
+        return copy
+
+    async def replay(self, run: str) -> RunResult:
+        """Run it again from its record alone: no model, tool or child is asked, and nothing is stored.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            JournalDivergedError: in the result: something was to be done that is not recorded.
+        """
+        self._check_open()
+        copy = os.urandom(8).hex()
+        return await self.drive(await self._life(run, copy, (await self._earlier(run)).only_recorded(copy)))
 
     async def cancel(self, run: str, reason: str | None = None) -> None:
         """Ask a run to stop and wait until it has. It ends with `cancelled`, a valid history, and can be resumed."""
@@ -275,6 +307,11 @@ class Pegboard:
         return self._services.store is not None and self._services.store.durable
 
     @property
+    def store(self) -> Store | None:
+        """Where runs are kept; `None` while they live in memory alone."""
+        return self._services.store
+
+    @property
     def running(self) -> Sequence[str]:
         """The runs that are under way."""
         return self._runs.running
@@ -286,9 +323,11 @@ class Pegboard:
         return await self._services.add_agent(agent, owner)
 
     async def find_agent(self, agent: Agent | str | None) -> Agent:
-        """An agent by name, or the default one."""
+        """An agent by name, or the default one; what changed of plugins under development is loaded before."""
+        if self.plugins.wants_before_run:
+            await self.plugins.before_run(self._runs.live)
         if isinstance(agent, Agent):
-            return await self._services.registered(agent)
+            return self._services.known(agent) or await self._services.registered(agent)
         if agent is None:
             return await self._services.default_agent()
         return await self._services.agent(agent)
@@ -319,16 +358,16 @@ class Pegboard:
                 hint="peg plugins list --all",
             )
         run = self._runner.prepare(agent, inputs, **options)
-        self._runs.check_free(run.run)
+        if "journal" in options:
+            self._runs.check_free(run.run)
+        else:
+            self._runs.check_new(run.run)
         return run
 
     async def drive(self, run: Run) -> RunResult:
         """Take a run to its end."""
-        self._runs.began(run)
-        try:
+        with self._runs.tracking(run):
             return await self._runner.drive(run)
-        finally:
-            self._runs.has_ended(run)
 
     async def events(self, run: Run) -> AsyncGenerator[StreamEvent, None]:
         """Take a run to its end as a stream."""
@@ -341,11 +380,11 @@ class Pegboard:
 
     async def _new_run(self, agent: Agent | str, inputs: Inputs | Json, options: RunOptions) -> Run:
         self._check_open()
-        unknown = options.keys() - RunOptions.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"a run has no option `{', '.join(sorted(unknown))}`; see `pegboard.runtime.RunOptions`")
+        if options and (unknown := options.keys() - RunOptions.__annotations__.keys()):
+            known = ", ".join(RunOptions.__annotations__)
+            raise TypeError(f"a run has no option `{', '.join(sorted(unknown))}`; there are {known}")
         if inputs is None and isinstance(agent, str):
-            return self.prepare(await self._services.default_agent(), agent, **options)
+            return self.prepare(await self.find_agent(None), agent, **options)
         return self.prepare(await self.find_agent(agent), "" if inputs is None else inputs, **options)
 
     async def _started_run(
@@ -355,15 +394,22 @@ class Pegboard:
         return await self.run(agent, inputs, check=check, **options)
 
     async def _again(self, run: str) -> Run:
+        return await self._life(run, run, await self._earlier(run))
+
+    async def _earlier(self, run: str) -> Journal:
         journal = await self._runs.earlier(run)
         if journal is None:
-            raise RunNotFoundError(f"no run `{run}` on this board or in its store", hint="peg help run.not_found")
+            raise RunNotFoundError(f"no run `{run}` on this board or in its store", hint="peg runs list")
+        return journal
+
+    async def _life(self, run: str, name: str, journal: Journal) -> Run:
+        """Another life of a run, under its own name or that of a copy, with what was recorded."""
         before = self._runs.ended(run)
         if before is not None:
             options = {"history": before.history, **before.options()}
-            return self.prepare(before.agent, before.given, run=run, journal=journal, **options)
+            return self.prepare(before.agent, before.given, run=name, journal=journal, **options)
         inputs, options = inputs_of(journal.row)
-        return self.prepare(await self.find_agent(journal.row.agent), inputs, run=run, journal=journal, **options)
+        return self.prepare(await self.find_agent(journal.row.agent), inputs, run=name, journal=journal, **options)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -387,10 +433,15 @@ class Pegboard:
         raise RunningLoopError("the sync API was called inside a running event loop", hint=instead)
 
     def _on_state(self, plugin: str, old: str, new: str, reason: str) -> None:
+        if new in ("ready", "disabled", "quarantined"):  # the agents that it gave go with it
+            for agent in [each for each in self.agents if self.agents.owner(each) == plugin]:
+                self.agents.remove(agent)
         self._board_event("plugin.state", {"plugin": plugin, "from": old, "to": new, "reason": reason}, plugin)
 
     def _on_fault(self, call: CallRecord, error: BaseException) -> None:
         data = {"hook": call.hook, "outcome": call.outcome, "code": call.error_code, "message": describe(error)}
+        if (place := where(error)) is not None:
+            data["where"] = place
         run = CURRENT.get()
         if call.hook == "on_event":
             # Kept, but shown to nobody: those who watch are the ones that fail.
@@ -412,6 +463,11 @@ class Pegboard:
         # A call of `on_event` is no event: telling of it would be the next call of it.
         if run is not None and run.explain and call.hook != "on_event":
             run.emit("hook.called", msgspec.to_builtins(call, enc_hook=repr), call.plugin)
+
+    def _on_undeclared(self, use: Use) -> None:
+        data = {"plugin": use.plugin, "what": use.what, "target": use.target}
+        run = CURRENT.get()
+        (self._board_event if run is None else run.emit)(undeclared.KIND, data, use.plugin)
 
     def _board_event(self, kind: str, data: JsonObject, plugin: str) -> None:
         self.log.append(kind, self.clock.time(), data, plugin)

@@ -29,8 +29,8 @@ _ARGS = re.compile(r"^\s{0,4}(\w+)(?:\s*\([^)]*\))?:\s*(.+)$")
 
 def for_function(
     function: Callable[..., Any], name: str, context_types: tuple[type, ...]
-) -> tuple[JsonObject, Callable[[Any], dict[str, Any]], str | None]:
-    """JSON Schema of a function's parameters, a check that gives keyword arguments, and the context parameter's name.
+) -> tuple[JsonObject, Callable[[Any], dict[str, Any]], tuple[str, type] | None]:
+    """JSON Schema of a function's parameters, a check that gives keyword arguments, and the context parameter.
 
     Raises:
         ToolDefinitionError: a parameter cannot be filled by name, or its type has no schema.
@@ -38,7 +38,7 @@ def for_function(
     hints = _hints(function, name)
     docs = _argument_docs(function)
     fields: dict[str, Any] = {}
-    context_arg = None
+    context_arg: tuple[str, type] | None = None
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise ToolDefinitionError(
@@ -46,7 +46,7 @@ def for_function(
             )
         hint = hints.get(parameter.name, Any)
         if hint in context_types:
-            context_arg = parameter.name
+            context_arg = parameter.name, hint
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (hint, _field(hint, default, docs.get(parameter.name)))
@@ -72,14 +72,32 @@ def check_json(schema: Mapping[str, Any], value: Any, what: str) -> Any:
 
 def json_errors(schema: Mapping[str, Any], value: Any) -> str | None:
     """What is wrong with a value by a JSON Schema, in one line, or `None`."""
-    validator = _validator(msgspec.json.encode(schema, order="sorted"))
-    try:
-        found = sorted(validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path)))
-    except referencing.exceptions.Unresolvable as exc:
-        raise ToolDefinitionError(f"a JSON Schema refers to what is not in it: {exc}") from exc
+    found = json_faults(schema, value)
     if not found:
         return None
-    return "; ".join(f"{'.'.join(map(str, error.absolute_path)) or 'value'}: {error.message}" for error in found[:5])
+    return "; ".join(f"{'.'.join(path) or 'value'}: {message}" for path, _, message in found[:5])
+
+
+def json_faults(schema: Mapping[str, Any], value: Any) -> list[tuple[tuple[str, ...], str, str]]:
+    """Place, keyword of the schema and message of everything that is wrong with a value, in the order of places.
+
+    Raises:
+        ToolDefinitionError: the schema is none.
+    """
+    try:
+        validator = _validator(msgspec.json.encode(schema, order="sorted"))
+    except (TypeError, ValueError, RecursionError, AttributeError) as exc:
+        raise ToolDefinitionError(f"not a JSON Schema: {type(schema).__name__}: {exc}") from exc
+    try:
+        errors = [
+            (tuple(map(str, error.absolute_path)), str(error.validator), error.message)
+            for error in validator.iter_errors(value)
+        ]
+    except referencing.exceptions.Unresolvable as exc:
+        raise ToolDefinitionError(f"a JSON Schema refers to what is not in it: {exc}") from exc
+    except (RecursionError, re.error) as exc:  # `{"$ref": "#"}`, or a pattern that is none
+        raise ToolDefinitionError(f"a JSON Schema cannot be applied: {type(exc).__name__}: {exc}") from exc
+    return sorted(errors, key=lambda error: error[0])
 
 
 class OutputContract:

@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from pegboard.agent import AgentRegistry, check_agent
+from pegboard.errors import PegboardError
 from pegboard.interfaces import Clock, Module, Store, Tool
 from pegboard.journal import Journal
 from pegboard.model import ModelBase
+from pegboard.plugins.dispatch.attribution import CallRecord
 from pegboard.plugins.dispatch.hooks import Hooks
-from pegboard.run import BoundModule, Bounds, BoundTool, Run, RunServices
+from pegboard.run import BoundModule, Bounds, Run, RunServices
 from pegboard.runs import Runs
+from pegboard.toolbox import BoundTool, Toolbox
 from pegboard.tools import as_tool
 from pegboard.types import Agent, PriceTable, ResourceLimits
 
 if TYPE_CHECKING:
     from pegboard.config import Config
     from pegboard.plugins.host import PluginHost
+
+_NOT_ASKED = Agent("not asked")
 
 
 class BoardServices(RunServices):
@@ -48,14 +53,14 @@ class BoardServices(RunServices):
         self._default_agent = Agent("default")
         self._default_model: str | ModelBase = model or config.get("model") or "auto"
         self._prices: Sequence[PriceTable] | None = None
-        self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Sequence[BoundTool]]] = WeakKeyDictionary()
+        self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Toolbox]] = WeakKeyDictionary()
         self._known: WeakKeyDictionary[Agent, Agent | None] = WeakKeyDictionary()
         """Agents that passed `registration`, and what it made of them."""
 
     def attach(self, hooks: Hooks, explaining: Hooks) -> None:
-        """The board is open: its hooks, and the store that its configuration names."""
+        """The board is open: its hooks, and the store that its configuration names, or the only one installed."""
         self.hooks, self.explaining = hooks, explaining
-        if self.store is None and self._config.get("drivers.store"):
+        if self.store is None and self._host.has_driver("store"):
             self.store = self._host.driver("store")
 
     # --- agents
@@ -73,7 +78,9 @@ class BoardServices(RunServices):
         return added
 
     async def agent(self, name: str) -> Agent:
-        """An agent by name, from the registry or from a plugin that offers it."""
+        """An agent by name, from the registry or from a plugin that offers it; `default` is that of those without."""
+        if name == self._default_agent.name and name not in self._agents:
+            return await self.registered(self._default_agent)
         if name not in self._agents and name in self._host.agents():
             await self.add_agent(await self._host.agent(name), self._host.owner("agent", name))
         return self._agents.get(name)
@@ -83,10 +90,16 @@ class BoardServices(RunServices):
         named = self._config.get("agent")
         return await self.agent(named) if named else await self.registered(self._default_agent)
 
+    def known(self, agent: Agent) -> Agent | None:
+        """An agent as `registration` left it, or `None` where it was not asked yet."""
+        found = self._known.get(agent, _NOT_ASKED)
+        return None if found is _NOT_ASKED else found or agent
+
     async def registered(self, agent: Agent) -> Agent:
         """An agent that is run without a name, as `registration` left it; asked once."""
-        if agent in self._known:
-            return self._known[agent] or agent
+        known = self.known(agent)
+        if known is not None:
+            return known
 
         async def body(_: Any, given: Agent) -> Agent:
             check_agent(given)
@@ -105,7 +118,7 @@ class BoardServices(RunServices):
 
     # --- tools and modules
 
-    async def tools(self, agent: Agent) -> Sequence[BoundTool]:
+    async def tools(self, agent: Agent) -> Toolbox:
         """The agent's own tools, then those that plugins offer to every agent within its tiers."""
         offered = self._host.offers.tools()
         known = self._toolboxes.get(agent)
@@ -119,7 +132,7 @@ class BoardServices(RunServices):
             for name, tool in offered.items()
             if name not in names and tool.tier in agent.config.tiers
         ]
-        self._toolboxes[agent] = offered, [*own, *others]
+        self._toolboxes[agent] = offered, Toolbox([*own, *others])
         return self._toolboxes[agent][1]
 
     async def _own(self, given: Any, owner: str | None) -> Sequence[BoundTool]:
@@ -145,6 +158,11 @@ class BoardServices(RunServices):
     def _bound_module(self, module: Module, name: str) -> BoundModule:
         owner = self._host.owner("module", name)
         return BoundModule(module, owner, self._host.context(owner) if owner else None)
+
+    def charge(self, plugin: str | None, hook: str, error: PegboardError) -> None:
+        """Charge a plugin with what was found wrong in its offers."""
+        if plugin is not None:
+            self._host.faults.fault(CallRecord(hook=hook, plugin=plugin, outcome="error", error_code=error.code), error)
 
     # --- models and their prices
 
@@ -173,6 +191,10 @@ class BoardServices(RunServices):
             found = await layer(self._host.context()) if layer is not None else []
             self._prices = [table for _, table in found]
         return self._prices
+
+    def plugin_digest(self) -> str:
+        """A digest of the plugin set; only where a run is kept."""
+        return self._host.digest() if self.store is not None and self.store.durable else ""
 
     # --- runs
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pegboard.lazy import LazyModule
@@ -144,6 +145,9 @@ def _text(schema: Mapping[str, Any], value: str, path: tuple[str, ...]) -> Itera
 
 
 def _number(schema: Mapping[str, Any], value: float, path: tuple[str, ...]) -> Iterator[Complaint]:
+    if value in (inf, -inf) or value != value:  # JSON has neither, and a comparison with NaN is always false
+        yield Complaint(path, "must be a finite number")
+        return
     if "minimum" in schema and value < schema["minimum"]:
         yield Complaint(path, f"must be at least {schema['minimum']}")
     if "exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"]:

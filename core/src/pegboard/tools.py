@@ -7,39 +7,39 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, get_args, overload
 from weakref import WeakKeyDictionary
 
 import msgspec
 
-from pegboard.deadline import finish
+from pegboard.deadline import AbandonedError, finish, is_closing
 from pegboard.errors import (
     ApprovalNeededError,
     HookTimeoutError,
     PegboardError,
     ToolArgumentsError,
     ToolDefinitionError,
+    ToolError,
     ToolUnsafeUnknownError,
     describe,
 )
 from pegboard.interfaces import HostContext, RunContext, Tool, ToolContext
 from pegboard.lazy import LazyModule
+from pegboard.signs import storable, storable_text
 from pegboard.threads import DaemonPool
 from pegboard.types import (
-    Citation,
     Effect,
-    File,
     JsonObject,
-    Opaque,
     Text,
-    Thinking,
     Tier,
     ToolCall,
     ToolResult,
     ToolSpec,
-    UnknownPart,
+    content_from_json,
+    to_json,
     tool_result,
 )
 
@@ -48,9 +48,14 @@ if TYPE_CHECKING:
 else:
     schema = LazyModule("pegboard.schema")  # pydantic and jsonschema, not before the first schema
 
-F = TypeVar("F", bound=Callable[..., Any])
+_ContextArgument: TypeAlias = tuple[str, type]
+"""The parameter that a context is given to, and whether it is the `ToolContext` or the `RunContext`."""
 
+_log = logging.getLogger("pegboard.tools")
+_NOT_OF_THE_CALL = (ApprovalNeededError, ToolUnsafeUnknownError, KeyboardInterrupt, AbandonedError)
 _POOL = DaemonPool(name="pegboard-tool")
+_EFFECTS: tuple[str, ...] = get_args(Effect)
+_TIERS: tuple[str, ...] = get_args(Tier)
 _NO_PERMISSIONS: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -90,6 +95,7 @@ class FunctionTool:
         resources: Callable[[Mapping[str, Any]], frozenset[str] | None] | Sequence[str] | None = None,
         permissions: Mapping[str, tuple[str, ...]] = _NO_PERMISSIONS,
     ) -> None:
+        _check_definition(function, effect, tier, timeout_s)
         self.function = function
         self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.description = description if description is not None else _summary(function)
@@ -104,7 +110,7 @@ class FunctionTool:
         self._resources = resources
         self._schema: JsonObject | None = None
         self._check: Callable[[Any], dict[str, Any]] | None = None
-        self._context_arg: str | None = None
+        self._context_arg: _ContextArgument | None = None
         self._spec: ToolSpec | None = None
 
     @property
@@ -138,7 +144,8 @@ class FunctionTool:
     async def execute(self, args: Mapping[str, Any], ctx: ToolContext) -> ToolResult:
         """Call the function: in the loop when it is async or declared cheap, else in a worker thread."""
         if self._context_arg is not None:
-            args = {**args, self._context_arg: ctx}
+            name, kind = self._context_arg
+            args = {**args, name: ctx.run if kind is RunContext else ctx}
         if self.is_async:
             value = await self.function(**args)
         elif self.inline:
@@ -149,7 +156,11 @@ class FunctionTool:
             value = await _POOL.run(self.function, **args)
         return result_of(ctx.call.id, value)
 
-    def _signature(self) -> tuple[JsonObject, Callable[[Any], dict[str, Any]], str | None]:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, as a test does: nothing is checked and no run stands around it."""
+        return self.function(*args, **kwargs)
+
+    def _signature(self) -> tuple[JsonObject, Callable[[Any], dict[str, Any]], _ContextArgument | None]:
         return schema.for_function(self.function, self.name, (ToolContext, RunContext))
 
     def __repr__(self) -> str:
@@ -177,7 +188,9 @@ def tool(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     `effect` says what a repeat would do: nothing (`pure`), the same (`idempotent`), the same for one key (`keyed`), or
     harm (`unsafe`, also when undeclared). `inline` is for plain functions that return at once: they run in the event
     loop and not in a worker thread. `resources` names what a call locks. `polling` says that the same call with the
-    same result is no sign of a stuck loop. A parameter annotated `ToolContext` is filled in and not shown to the model.
+    same result is no sign of a stuck loop. A call that takes longer than `timeout_s` is an error that the model sees. A
+    parameter annotated `ToolContext` or `RunContext` is filled in and not shown to the model. What is returned is shown
+    as it is when it is text, else as JSON. The tool can still be called like the function, for example in a test.
 
         @tool(effect="pure", inline=True)
         def add(a: int, b: int) -> int:
@@ -247,26 +260,37 @@ async def execute(tool: Tool, args: Mapping[str, Any], call: ToolCall, ctx: Tool
     try:
         running = tool.execute(args, ctx)
         result = await (running if is_cheap(tool) else _limited(running, _ToolLimit(tool.name, tool.timeout_s)))
-    except (ApprovalNeededError, ToolUnsafeUnknownError):
-        raise  # of a child run: what only a person can decide is not for the model
-    except HookTimeoutError:
+    except BaseException as exc:
+        if _goes_up(tool, exc):
+            raise
+        return _failure(tool, call, exc, ctx)
+    if not isinstance(tool, FunctionTool):
+        result = _sound(result, call)
+    return result if result.call_id == call.id else msgspec.structs.replace(result, call_id=call.id)
+
+
+def _goes_up(tool: Tool, error: BaseException) -> bool:
+    """Whether an error is not of the call: it is being ended, or only a person can decide what follows."""
+    if is_closing() or isinstance(error, _NOT_OF_THE_CALL):
+        return True
+    if isinstance(error, asyncio.CancelledError):  # else it waited for something that somebody else cancelled
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    # The tool's own comes as the cause of another error, or from what does not wait.
+    return isinstance(error, GeneratorExit) and not is_cheap(tool)
+
+
+def _failure(tool: Tool, call: ToolCall, error: BaseException, ctx: ToolContext) -> ToolResult:
+    """The result of a call that raised; a tool that calls `sys.exit` does not end the host."""
+    if isinstance(error, HookTimeoutError):
         text = f"tool `{call.name}` did not finish within {tool.timeout_s or 0:g} s"
         return tool_result(call.id, text, status="error", code="tool.timeout")
-    except PegboardError as exc:
-        return tool_result(call.id, _for_model(exc), status="error", code=exc.code)
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except asyncio.CancelledError as exc:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        return _failed(call, exc)  # nobody cancelled the call: it waited for something that was
-    except BaseException as exc:  # a tool that calls `sys.exit` does not end the host
-        return _failed(call, exc)
-    if not _is_result(result):
-        text = f"tool `{call.name}` returned {type(result).__name__} instead of a `ToolResult`"
-        return tool_result(call.id, text, status="error", code="tool.failed")
-    return result if result.call_id == call.id else msgspec.structs.replace(result, call_id=call.id)
+    cause = error.__cause__ if isinstance(error.__cause__, GeneratorExit) else error
+    _note(call, cause, ctx)
+    if isinstance(cause, PegboardError):
+        return tool_result(call.id, _for_model(cause), status="error", code=cause.code)
+    text = f"tool `{call.name}` failed: {type(cause).__name__}: {describe(cause)}"
+    return tool_result(call.id, text, status="error", code="tool.failed")
 
 
 class _ToolLimit(NamedTuple):
@@ -284,40 +308,51 @@ async def _limited(running: Any, limit: _ToolLimit) -> Any:
         waiting = running.send(None)
     except StopIteration as end:
         return end.value
+    except GeneratorExit as exc:  # its own: nobody can close what has not waited yet
+        raise ToolError(f"tool `{limit.hook}` raised GeneratorExit") from exc
     return await finish(running, waiting, limit)
 
 
 def is_cheap(tool: Tool) -> bool:
     """Whether it returns at once, so that a task or a deadline of its own would cost more than the call."""
-    """Whether it returns at once, so that a task or a deadline of its own would cost more than the call."""
     return isinstance(tool, FunctionTool) and tool.inline
 
 
-def _is_result(value: object) -> bool:
-    content: object = value.content if isinstance(value, ToolResult) else None
-    return isinstance(content, tuple) and all(map(_is_content, content))
+def _sound(value: object, call: ToolCall) -> ToolResult:
+    """A result that somebody else made, checked to its leaves: what is no JSON would only fail later, in a store.
+
+    Texts that no encoding can carry, such as the names of files in another encoding, are spelled out.
+    """
+    try:
+        if not isinstance(value, ToolResult):
+            raise TypeError(f"{type(value).__name__} instead of a `ToolResult`")
+        checked = content_from_json(storable(to_json(value)))
+        assert isinstance(checked, ToolResult)  # `to_json` said so
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        text = f"tool `{call.name}` returned what is no result: {describe(error)}"
+        return tool_result(call.id, text, status="error", code="tool.failed")
+    return value if checked == value else checked
 
 
-def _is_content(part: object) -> bool:
-    return isinstance(part, Text | Thinking | File | Citation | Opaque | UnknownPart)
-
-
-def _failed(call: ToolCall, error: BaseException) -> ToolResult:
-    text = f"tool `{call.name}` failed: {type(error).__name__}: {describe(error)}"
-    return tool_result(call.id, text, status="error", code="tool.failed")
+def _note(call: ToolCall, error: BaseException, ctx: ToolContext) -> None:
+    """Where it failed, for people: in the log of events, and with its traceback in that of the program."""
+    note = getattr(ctx, "note", None)  # not part of what a tool is given
+    if note is not None:
+        note(error)
+    _log.debug("tool `%s` failed", call.name, exc_info=error)
 
 
 def result_of(call_id: str, value: Any) -> ToolResult:
     """What a function returned, as a result: text as it is, anything else as JSON and for code."""
     if value.__class__ is str:
-        return ToolResult(call_id=call_id, content=(Text(value),))
+        return ToolResult(call_id=call_id, content=(Text(storable_text(value)),))
     if isinstance(value, ToolResult):
-        return value
+        return _sound(value, ToolCall(id=call_id, name="function", arguments={}))
     if value is None:
         return ToolResult(call_id=call_id, content=(Text("done"),))
     if value.__class__ is int:
         return ToolResult(call_id=call_id, content=(Text(str(value)),), structured=value)
-    data = msgspec.to_builtins(value, enc_hook=schema.jsonable, str_keys=True)
+    data = storable(msgspec.to_builtins(value, enc_hook=schema.jsonable, str_keys=True))
     return ToolResult(call_id=call_id, content=(Text(msgspec.json.encode(data).decode()),), structured=data)
 
 
@@ -335,6 +370,17 @@ class DirectToolContext:
 
     def progress(self, message: str, share: float | None = None) -> None:
         return None
+
+
+def _check_definition(function: object, effect: str, tier: str, timeout_s: float | None) -> None:
+    name = getattr(function, "__name__", function)
+    if effect not in _EFFECTS or tier not in _TIERS:
+        wrong, known = (effect, _EFFECTS) if effect not in _EFFECTS else (tier, _TIERS)
+        raise ToolDefinitionError(
+            f"tool `{name}`: `{wrong}` is none of {', '.join(known)}", hint="peg help tool.invalid"
+        )
+    if timeout_s is not None and not timeout_s > 0:
+        raise ToolDefinitionError(f"tool `{name}`: `timeout_s` must be more than 0", hint="peg help tool.invalid")
 
 
 def _summary(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from pegboard import calls as tool_calls
 from pegboard import context, recovery
 from pegboard.budget import Reservation, cost_of, price_for
 from pegboard.errors import (
+    BudgetExceededError,
     LoopLimitError,
     ModelOutputInvalidError,
     ModelOutputLimitError,
@@ -24,10 +26,10 @@ from pegboard.errors import (
 )
 from pegboard.history import estimate_message, estimate_tokens
 from pegboard.journal import Step
+from pegboard.metering import Meter
 from pegboard.model import ModelBase, Sink
 from pegboard.output import FINAL_OUTPUT, StructuredOutput
 from pegboard.run import Run
-from pegboard.tools import spec_for
 from pegboard.types import (
     UNSET,
     BudgetRequest,
@@ -39,7 +41,6 @@ from pegboard.types import (
     Tier,
     ToolCall,
     ToolResult,
-    ToolSpec,
     Usage,
     evolve,
     message_from_json,
@@ -47,8 +48,11 @@ from pegboard.types import (
     tool_result,
 )
 
+Show = Callable[[StreamEvent], Awaitable[None] | None]
 Send = Callable[[ModelRequest], Awaitable[ModelResponse]]
 EVALUATE_EVERY_TURNS = 3
+LEAST_OUTPUT_TOKENS = 256
+"""What must be left in a token budget for an answer; with less a request is not sent."""
 
 
 async def take_turns(run: Run, state: RunState) -> RunState:
@@ -58,6 +62,7 @@ async def take_turns(run: Run, state: RunState) -> RunState:
         LoopLimitError: `max_turns` was reached.
     """
     binding = TurnBinding(run)
+    is_timed = run.seconds_left is not None
     most = min(run.config.max_turns, run.services.bounds.turns)
     while True:
         if run.services.stale:
@@ -65,6 +70,10 @@ async def take_turns(run: Run, state: RunState) -> RunState:
             await run.equip()
         if _is_tier_in_question(run):
             state = await _other_tier(run, state)
+        if run.is_cancelled:
+            await stop(run)
+        if is_timed:
+            check_time(run)
         if run.turn >= most:
             raise LoopLimitError(f"run `{run.run}` reached its limit of {most} turns", hint="peg help loop.limit")
         run.turn += 1
@@ -72,13 +81,38 @@ async def take_turns(run: Run, state: RunState) -> RunState:
         if run.resumed:
             await recovery.take_again(run, "model.request")
         model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
-        response, results = await model.turn(await _request(run, model), binding)
+        request = _request(run, model, await context.prepare(run, model))
+        response, results = await model.turn(request, binding)
         if run.builds and run.hooks.context_measure is not None:
             await run.hooks.context_measure(run, run.builds[-1], response.usage)
         _check_finish(run, response)
         output = _output_of(run, binding, response, results)
         if output is not UNSET and not run.inbox:
             return evolve(state, output=output, turn=run.turn, messages=run.log.view(), tier=run.tier)
+
+
+async def stop(run: Run) -> None:
+    """End a run that was asked to stop, where it has not heard of that. Raises `CancelledError`.
+
+    It gives way once: a cancel that is pending comes now, and not wherever its task waits next.
+    """
+    if not run.cancel.served:
+        await asyncio.sleep(0)
+        raise asyncio.CancelledError(run.cancel.reason)
+
+
+def check_time(run: Run) -> None:
+    """Also a run that never waits ends when its time is over. Raises `LoopLimitError`."""
+    left = run.seconds_left
+    if left is not None and left <= 0:
+        raise out_of_time(run)
+
+
+def out_of_time(run: Run) -> LoopLimitError:
+    """The error of a run whose time, or that of one above it, is over."""
+    return LoopLimitError(
+        f"run `{run.run}` reached its limit of {run.budget.time_limit:g} s", hint="peg help loop.limit"
+    )
 
 
 # --- before a request --------------------------------------------------------------------------------------------
@@ -117,43 +151,39 @@ async def raise_tier(run: Run, state: RunState, before: Tier) -> RunState:
         return evolve(state, tier=before)
     layer = run.hooks.toolbelt_activation
     state = await (layer(run, state, _add_tools) if layer else _add_tools(run, state))
-    run.tier, run.toolset = state.tier, None
+    run.tier = state.tier
     run.emit("tool.tier", {"from": before, "to": state.tier, "reason": "asked for"})
     return state
 
 
 async def _add_tools(run: Any, state: RunState) -> RunState:
-    return evolve(state, tools=offered(run, state.tier))
-
-
-def offered(run: Run, tier: Tier) -> tuple[str, ...]:
-    """Names of the tools up to a tier; new tiers come last, so that a cached prefix survives."""
-    if tier == "core":
-        return tuple([name for name, bound in run.tools.items() if bound.tier == "core"])
-    reach = tool_calls.TIERS[: tool_calls.TIERS.index(tier) + 1]
-    return tuple(name for level in reach for name, bound in run.tools.items() if bound.tier == level)
+    return evolve(state, tools=run.tools.names(state.tier))
 
 
 def take_messages(run: Run, turn: int) -> None:
     """Put into the history what was queued into the run before a turn; a resumed run puts the same there."""
-    for data in run.journal.messages_at(turn):
-        run.log.append(message_from_json(data))
+    if run.resumed:
+        for data in run.journal.messages_at(turn):
+            run.log.append(message_from_json(data))
     while run.inbox:
         message = run.inbox.pop(0)
         run.log.append(message)
         run.emit("run.message", {"turn": turn, "message": to_json(message)})
 
 
-async def _request(run: Run, model: ModelBase) -> ModelRequest:
-    messages, marks = await context.prepare(run, model)
+def _request(run: Run, model: ModelBase, prepared: context.Prepared) -> ModelRequest:
+    messages, marks = prepared
     instructions = run.config.instructions
     if run.instructions:
         instructions = f"{instructions}\n\n{run.instructions}".lstrip()
+    specs = run.tools.specs(run.tier)
+    if run.tools.faulty:
+        _leave_out_faulty(run)
     request = ModelRequest(
         model=model.id,
         messages=messages,
         instructions=instructions,
-        tools=_toolset(run),
+        tools=specs,
         settings=run.settings,
         cache_marks=marks,
         run=run.run,
@@ -163,17 +193,19 @@ async def _request(run: Run, model: ModelBase) -> ModelRequest:
     return _final_request(request) if run.wants_final_answer else request
 
 
+def _leave_out_faulty(run: Run) -> None:
+    """Say once in a run which tools its model is not told of."""
+    for name, error in run.tools.faulty.items():
+        owner = run.tools[name].owner
+        if not any(entry.what == f"tool `{name}`" for entry in run.degraded):
+            run.degrade(f"tool `{name}`", f"it is left out: {error.message}", plugin=owner, code=error.code)
+            run.services.charge(owner, "provide_tools", error)
+
+
 def _final_request(request: ModelRequest) -> ModelRequest:
     tools = tuple(spec for spec in request.tools if spec.name == FINAL_OUTPUT)
     instructions = f"{request.instructions}\n\nYou repeat yourself: give the final answer now.".lstrip()
     return msgspec.structs.replace(request, tools=tools, instructions=instructions)
-
-
-def _toolset(run: Run) -> tuple[ToolSpec, ...]:
-    if run.toolset is None:
-        run.toolset = tuple([spec_for(run.tools[name].tool) for name in offered(run, run.tier)])
-    specs: tuple[ToolSpec, ...] = run.toolset
-    return specs
 
 
 # --- after an answer ---------------------------------------------------------------------------------------------
@@ -221,24 +253,44 @@ def send_back(run: Run, output: StructuredOutput, error: ModelOutputInvalidError
     run.restart("output_invalid")
 
 
+async def _send_recorded(run: Run, send: Send, request: ModelRequest) -> ModelResponse:
+    run.journal.requested(request)
+    return await send(request)
+
+
 # --- one turn's hooks --------------------------------------------------------------------------------------------
 
 
 class TurnBinding:
     """The `TurnHooks` of a run: steps and layers around a request, the call pipeline, the sink."""
 
-    __slots__ = ("_attempt", "_provided", "_run", "final")
+    __slots__ = ("_attempt", "_meter", "_provided", "_run", "final")
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._meter = Meter() if run.is_bounded and run.budget.limits_output else None
+        """Counts what is streamed, where a budget limits it."""
         self._attempt = 1
         self._provided: ModelResponse | None = None
         self.final: Any = UNSET
 
     @property
-    def on_event(self) -> Callable[[StreamEvent], Awaitable[None] | None] | None:
-        """Where events go, when somebody streams."""
-        return None if self._run.sink is None else self._show
+    def on_event(self) -> Show | None:
+        """Where events go, when somebody streams or a budget limits the answer."""
+        show = None if self._run.sink is None else self._show
+        return show if self._meter is None else self.counted(show)
+
+    def counted(self, show: Show | None) -> Show | None:
+        """What takes events, with the meter before it where there is one."""
+        meter = self._meter
+        if meter is None:
+            return show
+
+        def count(event: StreamEvent) -> Awaitable[None] | None:
+            meter.count(event)
+            return None if show is None else show(event)
+
+        return count
 
     def _show(self, event: StreamEvent) -> Awaitable[None] | None:
         event.attempt = self._attempt
@@ -290,6 +342,8 @@ class TurnBinding:
         run.journal.start(step, model=request.model)
         if run.sink is not None:
             run.sink.put(StreamEvent("start", None, run=run.run, attempt=step.attempt, data={"model": request.model}))
+        if run.journal.durable:
+            send = partial(_send_recorded, run, send)
         layer = run.hooks.model_request
         try:
             if layer is None:
@@ -322,16 +376,22 @@ class TurnBinding:
         return self._deliver(request, send)
 
     async def _paid(self, request: ModelRequest, send: Send) -> ModelResponse:
-        run = self._run
+        run, meter = self._run, self._meter
+        request = _capped(run, request)
         wanted = BudgetRequest(
             run=run.run, kind="model", resource=request.model, tokens=_most_tokens(request), principal=run.principal
         )
         reservation = await tool_calls.reserve(run, wanted, await _amounts(run, request), made_of=_made_of(request))
+        if meter is not None:
+            meter.begin(_most_output(request))
         try:
-            response = await self._deliver(_capped(run, request), send)
+            response = await self._deliver(request, send)
         except BaseException as error:
+            overrun = meter is not None and meter.is_over
+            _settle_failed(reservation, error, _input_tokens(request) + meter.tokens if meter is not None else 0)
             await tool_calls.settle(run, wanted, tokens=wanted.tokens, outcome="failed", estimated=True)
-            _settle_failed(reservation, error)
+            if overrun and (run.budget.remaining("tokens") or 0) <= 0 and run.budget.limits("tokens"):
+                raise BudgetExceededError(f"the answer of `{request.model}` was cut: it used up the budget") from error
             raise
         await self._settle(reservation, wanted, response)
         return response
@@ -381,7 +441,7 @@ async def _through_transformers(run: Run, binding: TurnBinding, request: ModelRe
     showing = asyncio.create_task(_show_transformed(run, binding, pipe))
     model: ModelBase = run.model  # type: ignore[assignment]  # resolved in `initialization`
     try:
-        response = await model.send(request, pipe.put)
+        response = await model.send(request, binding.counted(pipe.put))
         pipe.close()
         await showing
     except BaseException:
@@ -422,12 +482,20 @@ async def _amounts(run: Run, request: ModelRequest) -> dict[Any, float]:
 
 
 def _capped(run: Run, request: ModelRequest) -> ModelRequest:
-    """The request with the length of its answer limited to what was reserved for it."""
-    limited = run.budget.limits("tokens") or run.budget.limits("cost_usd")
-    if not limited or request.settings.max_output_tokens is not None:
+    """The request with the length of its answer limited to what can be reserved for it.
+
+    That is what the settings say or `DEFAULT_OUTPUT_TOKENS`, and less where less is left in the budget; where not even
+    `LEAST_OUTPUT_TOKENS` are, the reservation is refused.
+    """
+    if not run.is_bounded or not run.budget.limits_output:
         return request
-    settings = evolve(request.settings, max_output_tokens=context.DEFAULT_OUTPUT_TOKENS)
-    return evolve(request, settings=settings)
+    most = _most_output(request)
+    left = run.budget.remaining("tokens")
+    if left is not None:
+        most = max(min(most, int(left) - _input_tokens(request)), min(most, LEAST_OUTPUT_TOKENS))
+    if most == request.settings.max_output_tokens:
+        return request
+    return evolve(request, settings=evolve(request.settings, max_output_tokens=most))
 
 
 async def _most_cost(run: Run, request: ModelRequest) -> float:
@@ -437,19 +505,21 @@ async def _most_cost(run: Run, request: ModelRequest) -> float:
             return 0.0
         raise PriceUnknownError(
             f"a money limit is set and the price of `{request.model}` is not known",
-            hint="peg help budget.price_unknown",
+            hint="peg config explain limits.cost_usd",
         )
-    output = request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
-    return (_input_tokens(request) * price.input + output * price.output) / 1_000_000
+    return (_input_tokens(request) * price.input + _most_output(request) * price.output) / 1_000_000
+
+
+def _most_output(request: ModelRequest) -> int:
+    return request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
 
 
 def _most_tokens(request: ModelRequest) -> int:
-    return _input_tokens(request) + (request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS)
+    return _input_tokens(request) + _most_output(request)
 
 
 def _made_of(request: ModelRequest) -> str:
-    output = request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
-    return f"about {_input_tokens(request)} for the request, and up to {output} for the answer"
+    return f"about {_input_tokens(request)} for the request, and up to {_most_output(request)} for the answer"
 
 
 def _input_tokens(request: ModelRequest) -> int:
@@ -465,7 +535,17 @@ def _spent(error: BaseException) -> Usage | None:
     return Usage() if getattr(error, "stream_started", isinstance(error, asyncio.CancelledError)) else None
 
 
-def _settle_failed(reservation: Reservation | None, error: BaseException) -> None:
-    """A request that failed may have cost something: what was reserved stands, unless it was never sent."""
-    if reservation is not None and not getattr(error, "stream_started", True):
+def _settle_failed(reservation: Reservation | None, error: BaseException, counted: int) -> None:
+    """A request that failed may have cost something: what was reserved stands, or more was counted; or it was not sent.
+
+    What a model says that it used, where it could still say so, is taken for it.
+    """
+    if reservation is None:
+        return
+    usage = getattr(error, "usage", None)
+    if isinstance(usage, Usage) and usage.total_tokens is not None:
+        reservation.settle({"tokens": usage.total_tokens})
+    elif not getattr(error, "stream_started", True):
         reservation.release()
+    else:
+        reservation.at_least({"tokens": counted})

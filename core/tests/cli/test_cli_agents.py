@@ -31,7 +31,9 @@ def reviewer(site: Any) -> Any:
 @pytest.mark.usefixtures("reviewer")
 def test_list_reads_manifests(peg: Any) -> None:
     """Agents are listed with plugin and summary, without importing anything."""
-    assert "reviewer  reviewer  Reviews changes" in peg("agents", "list").stdout
+    lines = [line.split() for line in peg("agents", "list").stdout.splitlines()]
+
+    assert ["reviewer", "reviewer", "Reviews", "changes"] in lines
 
 
 @pytest.mark.usefixtures("reviewer")
@@ -51,7 +53,7 @@ def test_run_takes_the_name_of_an_agent(peg: Any) -> None:
 @pytest.mark.usefixtures("reviewer")
 def test_validate_checks_all_that_plugins_offer(peg: Any) -> None:
     """Without a name every offered agent is checked."""
-    assert peg("agents", "validate").stdout == "reviewer: sound\n"
+    assert "reviewer: sound" in peg("agents", "validate").stdout.splitlines()
 
 
 def test_validate_names_what_is_wrong(site: Any, place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,105 @@ def test_compile_of_agreeing_code_changes_nothing(peg: Any, mine: Path) -> None:
     assert (again["changed"], again["text"]) == (False, text)
 
 
+def with_argument(mine: Path, argument: str) -> None:
+    """Give the tool of the plugin an argument more."""
+    code = mine / "src" / "pegboard_mine" / "plugin.py"
+    code.write_text(code.read_text().replace("a: int, b: int", f"a: int, b: int, {argument}"))
+
+
+def with_schema_file(mine: Path, name: str) -> Path:
+    """Have the manifest name a file that holds the schema of the code as it is."""
+    package = mine / "src" / "pegboard_mine"
+    (package / "schemas").mkdir()
+    number = {"type": "integer"}
+    schema = {"additionalProperties": False, "properties": {"a": number, "b": number}, "required": ["a", "b"]}
+    (package / name).write_text(json.dumps({**schema, "type": "object"}))
+    (package / "pegboard.toml").write_text(f'{MANIFEST}input_schema = "{name}"\n')
+    return package / name
+
+
+def test_compile_rewrites_the_schema_file_that_is_named_after_its_tool(peg: Any, mine: Path) -> None:
+    """A changed signature reaches the file; `--check` tells it, and writes nothing."""
+    file = with_schema_file(mine, "schemas/add.json")
+    assert peg("plugins", "compile", str(mine), "--check").exit_code == 0
+    with_argument(mine, "c: str")
+    before = file.read_text()
+
+    assert peg("plugins", "compile", str(mine), "--check").exit_code == 4
+    assert file.read_text() == before
+    assert str(file) in peg("plugins", "compile", str(mine)).stdout
+    assert json.loads(file.read_text())["required"] == ["a", "b", "c"]
+    assert peg("plugins", "compile", str(mine), "--check").exit_code == 0
+
+
+def test_compile_says_that_a_schema_file_of_the_author_differs(peg: Any, mine: Path) -> None:
+    """A file with a name of the author's own is left as it is, and that it differs is an error."""
+    file = with_schema_file(mine, "schemas/numbers.json")
+    with_argument(mine, "c: str")
+    before = file.read_text()
+    result = peg("plugins", "compile", str(mine))
+
+    assert result.exit_code == 4
+    assert "`schemas/numbers.json` differs from the code" in result.stderr
+    assert file.read_text() == before
+
+
+def test_compile_puts_a_schema_that_is_no_toml_into_a_file(peg: Any, mine: Path) -> None:
+    """TOML has no null, the default of an argument that may be left out; JSON has."""
+    with_argument(mine, "c: int | None = None")
+
+    assert peg("plugins", "compile", str(mine)).exit_code == 0
+    schema = json.loads((mine / "src" / "pegboard_mine" / "schemas" / "add.json").read_text())
+    assert schema["properties"]["c"]["default"] is None
+    assert peg("plugins", "validate", str(mine), "--deep").exit_code == 0
+
+
+def test_compile_writes_schemas_that_people_can_read(peg: Any, mine: Path) -> None:
+    """The schema is a table with a line for each argument, and an empty line before the next table."""
+    path = mine / "src" / "pegboard_mine" / "pegboard.toml"
+    path.write_text(f'{MANIFEST}\n[quality]\ntier = "bronze"\n')
+    peg("plugins", "compile", str(mine))
+    lines = path.read_text().splitlines()
+
+    assert 'a = {type = "integer"}' in lines
+    assert [lines[at - 1] for at, line in enumerate(lines) if line.startswith("[")] == [""] * 5
+    assert "\n\n\n" not in path.read_text()
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_validate_deep_compares_schemas_with_the_code(peg: Any, mine: Path, file: bool) -> None:
+    """A signature that changed after the manifest was written is exit code 4, wherever the schema stands."""
+    if file:
+        with_schema_file(mine, "schemas/add.json")
+    else:
+        peg("plugins", "compile", str(mine))
+    assert peg("plugins", "validate", str(mine), "--deep").exit_code == 0
+    with_argument(mine, "c: str")
+    result = peg("plugins", "validate", str(mine), "--deep")
+
+    assert result.exit_code == 4
+    assert "differs from the code" in result.stdout
+
+
+def test_check_compares_schemas_with_the_code(site: Any) -> None:
+    """A plugin that tells the model another signature than it has does not conform, and the difference is named."""
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    tools = [{"name": "ill.add", "description": "Add two numbers.", "effect": "pure", "input_schema": schema}]
+    code = CODE.replace("mine.add", "ill.add")
+    site.plugin("ill", {"hooks": {"provide_tools": {}}, "contributes": {"tools": tools}}, {"plugin.py": code})
+    done = site.peg("plugins", "check", "ill", "--tier", "bronze", "--json")
+
+    assert done.returncode == 3
+    assert "tool `ill.add`: input_schema differs from the code" in json.loads(done.stdout)["data"]["differing"][0]
+
+
+def test_check_says_what_pytest_asyncio_wants_to_be_told(site: Any) -> None:
+    """Outside of a project nobody has set the scope of its loops, which it warns of on every line."""
+    done = site.peg("plugins", "check", "console", "--tier", "bronze", PYTEST_ADDOPTS="-vv")
+
+    assert "asyncio_default_fixture_loop_scope=function" in done.stderr
+
+
 def test_compile_names_schema_files_that_are_left_over(peg: Any, mine: Path) -> None:
     """A schema file whose tool is gone from the code is named, and not deleted: its author wrote it."""
     package = mine / "src" / "pegboard_mine"
@@ -122,7 +222,7 @@ def test_compile_names_schema_files_that_are_left_over(peg: Any, mine: Path) -> 
     result = peg("plugins", "compile", str(mine))
 
     assert "`old.json` is named by nothing any more" in result.stderr
-    assert "kept.json" not in result.stderr
+    assert "`kept.json` is named by nothing" not in result.stderr
     assert (package / "old.json").exists()
 
 
@@ -185,6 +285,20 @@ def test_link_tells_what_is_linked(peg: Any, mine: Path, own_site: Any) -> None:
     with on_path(mine / "src"):
         assert "mine" in [row["id"] for row in peg.json("plugins", "list")["data"]["plugins"]]
         assert peg("plugins", "link", str(mine)).exit_code == 0
+
+
+def test_link_switches_development_mode_on_and_off(peg: Any, mine: Path, own_site: Any) -> None:
+    """`--reload` is remembered, shown by `info`, and gone after a `link` without it."""
+    with on_path(mine / "src"):
+        told = peg("plugins", "link", str(mine), "--reload").stdout
+        on = peg.json("plugins", "info", "mine")["data"]["reload"]
+        shown = peg("plugins", "info", "mine").stdout
+        peg("plugins", "link", str(mine))
+        off = peg.json("plugins", "info", "mine")["data"]["reload"]
+
+    assert "a running board reloads it" in told
+    assert "development: a running board reloads it" in shown
+    assert (on, off) == (True, False)
 
 
 def test_link_does_not_hide_an_installed_plugin(peg: Any, mine: Path, own_site: Any) -> None:
@@ -296,7 +410,9 @@ def test_new_leaves_compiled_files_of_the_template_out(peg: Any, tmp_path: Path)
     assert list(folder.rglob("__pycache__")) == []
 
 
-@pytest.mark.parametrize("arguments", [("Weather Report",), ("pegboard-weather",), ("weather", "--kind", "wrong")])
+@pytest.mark.parametrize(
+    "arguments", [("Weather Report",), ("pegboard-weather",), ("weather", "--kind", "wrong"), ("z", "--license", "GPL")]
+)
 def test_new_says_what_is_wrong_with_its_answers(peg: Any, place: Path, arguments: tuple[str, ...]) -> None:
     """A name or kind that cannot be is a usage error before anything is rendered."""
     result = peg("plugins", "new", *arguments)

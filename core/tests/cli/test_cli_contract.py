@@ -192,7 +192,7 @@ def test_words_after_dashes_are_no_options() -> None:
 
 def test_a_misspelt_command_is_told_its_neighbour(peg: Any) -> None:
     """An unknown command names the one that was probably meant."""
-    assert "did you mean `plugins`?" in peg("plugns").stderr
+    assert "did you mean `plugins`" in peg("plugns").stderr
 
 
 def test_a_group_without_a_command_shows_its_help(peg: Any) -> None:

@@ -135,10 +135,10 @@ def test_70_bug(site: Any) -> None:
     assert "the report is in `" in done.stderr
 
 
-def start(site: Any, model: str) -> subprocess.Popen[str]:
+def start(site: Any, model: str, *more: str) -> subprocess.Popen[str]:
     """A run that waits inside of its model."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pegboard", "run", "hi", "-m", model],
+        [sys.executable, "-P", "-m", "pegboard", "run", "hi", "-m", model, *more],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -167,6 +167,34 @@ def test_130_interrupted(trial: Any) -> None:
     assert process.returncode == ExitCode.INTERRUPTED
     assert "was cancelled" in told
     assert "--resume" not in told
+
+
+def test_143_terminated(trial: Any) -> None:
+    """SIGTERM ends a run as kindly: its end is told to whoever reads the events."""
+    process = start(trial, "trial:wait", "--jsonl")
+    process.terminate()
+    written, _ = process.communicate(timeout=30)
+
+    *events, answer = map(json.loads, written.splitlines())
+    assert process.returncode == ExitCode.TERMINATED
+    assert [event["data"]["end_reason"] for event in events if event["kind"] == "run.finished"] == ["cancelled"]
+    assert answer["error"]["exit_code"] == ExitCode.TERMINATED
+
+
+def test_143_before_there_is_a_run(site: Any) -> None:
+    """While plugins start nothing is waited for."""
+    code = "import asyncio, sys\n\n\nclass Plugin:\n    async def activate(self, ctx):\n"
+    code += "        print('waiting', file=sys.stderr, flush=True)\n        await asyncio.sleep(60)\n"
+    site.plugin(
+        "slow",
+        {"hooks": {"provide_tools": {}}, "activation": ["onStartup"], "startup_reason": "a test"},
+        {"plugin.py": code},
+    )
+    process = start(site, "scripted:demo")
+    process.terminate()
+    process.communicate(timeout=30)
+
+    assert process.returncode == ExitCode.TERMINATED
 
 
 def test_ctrl_c_twice_is_now(trial: Any) -> None:

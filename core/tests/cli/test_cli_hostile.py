@@ -72,10 +72,29 @@ def test_our_own_colours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_an_early_end_is_quiet(end: signal.Signals) -> None:
-    """Ctrl-C or the end of a service while the command is still being imported: exit code 130, no traceback."""
+    """Ctrl-C or the end of a service while the command is still being imported: its exit code, no traceback."""
     # Whoever started the tests in the background has them ignore Ctrl-C, and their children with them.
     listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     argv = [sys.executable, "-c", EARLY, str(int(end))]
     done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=listen)  # no threads here
 
-    assert (done.returncode, done.stderr) == (130, "")
+    assert (done.returncode, done.stderr) == (128 + end, "")
+
+
+@pytest.mark.parametrize("command", ["plugins list", "run -m scripted:demo hi"])
+def test_a_stderr_that_is_closed_is_no_failure(command: str) -> None:
+    """Nobody wants to hear the talk; the answer is the same."""
+    heard = subprocess.run(["bash", "-c", f"{PEG} {command} 2>/dev/null < /dev/null"], capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", f"{PEG} {command} 2>&- < /dev/null"], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (0, heard.stdout)
+
+
+def test_a_reader_that_went_away_is_no_fault_of_a_plugin() -> None:
+    """`--jsonl | head -1`: one line, no blame, and the run stops."""
+    line = f"set -o pipefail; {PEG} run -m scripted:demo hi --jsonl < /dev/null | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+
+    assert done.stdout.count("\n") == 1
+    assert "cli-events" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 from pegboard.errors import PluginInstallError
-from pegboard.plugins.packages import installer, programs, wheels
+from pegboard.plugins.packages import installer, placing, programs, wheels
+from pegboard.plugins.packages.placing import Installed
 from pegboard.plugins.packages.programs import Wanted
 
 MakeWheel = Callable[..., Path]
@@ -70,17 +72,20 @@ def wheel(tmp_path: Path) -> MakeWheel:
 def target(site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets wheels be unpacked into a folder of the test instead of this environment."""
 
-    def install(files: Sequence[str]) -> None:
+    def install(files: Sequence[str], *, lock: int | None) -> None:
         for file in files:
             uninstall([Path(file).name.partition("-")[0]])
             with zipfile.ZipFile(file) as archive:
                 archive.extractall(site.folder)
 
-    def uninstall(names: Sequence[str]) -> None:
+    def uninstall(names: Sequence[str], *, lock: int | None = None) -> None:
         for name in names:
             for info in site.folder.glob(f"{name.replace('-', '_')}-*.dist-info"):
                 installer._remove_by_record(info)
 
+    roots = dict.fromkeys(("purelib", "platlib", "data"), str(site.folder))
+    roots |= {"scripts": str(site.folder / "bin"), "headers": str(site.folder / "include")}
+    monkeypatch.setattr(placing, "roots", lambda: roots)
     monkeypatch.setattr(programs, "install", install)
     monkeypatch.setattr(programs, "uninstall", uninstall)
     monkeypatch.setenv("PYTHONPATH", str(site.folder))
@@ -228,6 +233,7 @@ def test_a_plugin_without_a_manifest_is_shown_as_unknown(tmp_path: Path) -> None
     """What a plugin without a manifest may do is said to be unknown."""
     info = "pegboard_bare-1.0.dist-info"
     contents = {
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: pegboard-bare\nVersion: 1.0\n",
         "pegboard_bare/__init__.py": "",
         f"{info}/entry_points.txt": "[pegboard.plugins]\nbare = pegboard_bare\n",
     }
@@ -340,7 +346,7 @@ def test_wheel_whose_record_lies_is_seen(tmp_path: Path) -> None:
             tmp_path / "x-1.0-py3-none-any.whl",
             {"x.py": "1", "extra.py": "", "../up.py": "", f"{info}/METADATA": "", f"{info}/RECORD": record},
         ),
-        wheels.Installed({"extra.py": "other"}, {}, {}),
+        Installed({"extra.py": "other"}, {}, {}),
     )
 
     told = "; ".join(found.problems)
@@ -356,3 +362,115 @@ def test_install_of_a_folder_names_link(peg: Any, tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert f"peg plugins link {tmp_path}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        pytest.param("site-packages/evil.pth", "at every start of Python", id="pth"),
+        pytest.param("site-packages/sitecustomize/__init__.py", "at every start of Python", id="sitecustomize"),
+        pytest.param("site-packages/click/__init__.py", "belongs to `click`", id="owned"),
+        pytest.param("bin/peg", "command `peg` belongs to `pegboard`", id="command"),
+        pytest.param("pyvenv.cfg", "is there already and would be overwritten", id="there"),
+    ],
+)
+def test_a_member_is_judged_by_where_it_lands(
+    wheel: MakeWheel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, told: str
+) -> None:
+    """The scheme `data` leads to the whole environment: what it puts there is judged as what it is there."""
+    roots = {name: str(tmp_path / "env" / "site-packages") for name in ("purelib", "platlib")}
+    roots |= {"scripts": str(tmp_path / "env" / "bin"), "data": str(tmp_path / "env"), "headers": str(tmp_path / "h")}
+    monkeypatch.setattr(placing, "roots", lambda: roots)
+    (tmp_path / "env").mkdir()
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    owned = Installed({"click/__init__.py": "click"}, {"click": "click"}, {"peg": "pegboard"})
+
+    found = wheels.inspect(wheel(files={f"pegboard_sample-1.0.0.data/data/{path}": ""}), owned)
+
+    assert told in "; ".join(found.problems)
+    assert wheels.inspect(wheel(files={"pegboard_sample-1.0.0.data/data/share/x.txt": ""}), owned).problems == ()
+
+
+@pytest.mark.parametrize("member", ["x.data/nothing/a", "x.data/data/../a", "x.data/a"])
+def test_what_lands_nobody_knows_where_is_refused(wheel: MakeWheel, member: str) -> None:
+    """A scheme that does not exist, or a path that leaves it."""
+    found = wheels.inspect(wheel(files={member: ""}))
+
+    assert "would be written" in "; ".join(found.problems)
+
+
+@pytest.mark.parametrize("more", ["Name: pegboard-other\n", "Version: 9\n"])
+def test_metadata_must_be_that_of_the_file(wheel: MakeWheel, more: str) -> None:
+    """An installer goes by METADATA, a person by the name of the file; they must say the same, and say it once."""
+    found = wheels.inspect(wheel(metadata=more))
+
+    assert "its METADATA has the" in "; ".join(found.problems)
+
+
+@pytest.mark.parametrize("victim", ["METADATA", "RECORD", "entry_points.txt", "pegboard.toml"])
+def test_a_member_that_unpacks_to_much_is_not_unpacked(tmp_path: Path, wheel: MakeWheel, victim: str) -> None:
+    """What would fill the memory is refused by its size."""
+    made = wheel()
+    with zipfile.ZipFile(made) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = [name for name in contents if name.endswith(f"/{victim}")]
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for each, content in {**contents, name: b"\n" * 2**26}.items():
+            archive.writestr(each, content)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(PluginInstallError, match=f"{victim} has 65536 KiB"):
+            wheels.inspect(made)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("limit", ["_MAX_SIZE_BYTES", "_MAX_INDEX_BYTES"])
+def test_a_wheel_as_a_whole_is_bounded(wheel: MakeWheel, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """All members together, and the table of them, are bounded before one of them is read."""
+    monkeypatch.setattr(wheels, limit, 100)
+
+    with pytest.raises(PluginInstallError, match="is refused"):
+        wheels.inspect(wheel())
+
+
+def test_what_is_not_packed_with_deflate_is_refused(wheel: MakeWheel) -> None:
+    """Other methods are unpacked in one piece, however little is asked for."""
+    made = wheel()
+    with zipfile.ZipFile(made, "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("pegboard_sample/x.bin", b"x")
+
+    with pytest.raises(PluginInstallError, match="is not packed with deflate"):
+        wheels.inspect(made)
+
+
+def test_a_wheel_that_is_not_there_is_told(peg: Any) -> None:
+    """The path of no file is a usage error that says so, and not a requirement that cannot be parsed."""
+    result = peg("plugins", "install", "nofile.whl")
+
+    assert result.exit_code == 2
+    assert "there is no file `nofile.whl`" in result.stderr
+
+
+def test_broken_metadata_of_others_is_in_nobodys_way(peg: Any, target: Any, wheel: MakeWheel) -> None:
+    """Metadata without a name, and what a pip that was killed left behind, are no distributions."""
+    (target.folder / "other-1.0.dist-info").mkdir()
+    stash = target.plugin("gone", {}).info
+    stash.rename(stash.with_name("~egboard_gone-1.0.0.dist-info"))
+
+    assert peg("plugins", "install", str(wheel()), "--yes").exit_code == 0
+    assert "pegboard-gone" not in programs.installed_versions()
+    assert "gone" not in [row["id"] for row in peg.json("plugins", "list")["data"]["plugins"]]
+
+
+def test_broken_metadata_of_what_is_replaced_is_told(peg: Any, target: Any, wheel: MakeWheel) -> None:
+    """What cannot be put back is not replaced; the hint removes it."""
+    info = target.folder / "pegboard_sample-0.9.dist-info"
+    info.mkdir()
+    result = peg("plugins", "install", str(wheel()), "--yes")
+
+    assert result.exit_code == 3
+    assert f"hint: run `rm -r '{info}'`" in result.stderr
+    assert not (target.folder / "pegboard_sample").exists()

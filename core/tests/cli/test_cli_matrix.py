@@ -15,6 +15,19 @@ from pegboard.cli.table import COMMANDS
 ROWS: dict[str, tuple[str, ...]] = {
     "init": (),
     "run": ("how are you", "-m", "scripted:demo"),
+    "runs list": (),
+    "runs show": ("latest",),
+    "runs events": ("latest",),
+    "runs prompt": ("latest",),
+    "runs context": ("latest",),
+    "runs explain": ("latest",),
+    "runs diff": ("latest", "latest"),
+    "runs resume": ("latest",),
+    "runs fork": ("latest",),
+    "runs replay": ("latest",),
+    "runs resolve": ("latest", "tool.call:x#1", "done"),
+    "runs export": ("latest",),
+    "runs prune": ("--older-than", "30d", "--yes"),
     "agents list": (),
     "agents info": ("nowhere:agent",),
     "agents validate": (),
@@ -88,7 +101,8 @@ def test_help_works_and_names_defaults(path: str, peg: Any) -> None:
     result = peg(*path.split(), "--help")
     command = COMMAND_LIST[path].load()
     context = click.Context(command, info_name=path)
-    options = [param for param in command.params if isinstance(param, click.Option) and not param.is_flag]
+    given = [param for param in command.params if isinstance(param, click.Option)]
+    options = [param for param in given if not param.is_flag and not param.count]
     records = [record[1] for option in options if (record := option.get_help_record(context))]
 
     assert result.exit_code == 0

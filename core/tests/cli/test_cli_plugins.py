@@ -35,7 +35,7 @@ def test_list_shows_what_is_ready(peg: Any) -> None:
     peg("plugins", "disable", "replay")
     shown = peg("plugins", "list").stdout
 
-    assert "git      1.0.0    ready  Looks at repositories" in shown
+    assert ["git", "1.0.0", "ready", "Looks", "at", "repositories"] in [line.split() for line in shown.splitlines()]
     assert "replay" not in shown
     assert "1 more cannot run now: peg plugins list --all --why" in shown
 
@@ -181,6 +181,26 @@ def test_doctor_names_the_fix(peg: Any, site: Any, manifest: dict[str, Any], cod
     assert result.exit_code == code
     assert told in finding["what"]
     assert finding["fix"].startswith("peg plugins ")
+
+
+def test_doctor_sees_a_hook_that_is_not_marked(peg: Any, site: Any) -> None:
+    """A method with the name of a hook and no `@hookimpl` is a warning, read from the code and not run."""
+    code = "raise SystemExit\n\nclass Plugin:\n    def authorize(self, ctx): ...\n    def other(self): ...\n"
+    site.plugin("lax", {}, {"plugin.py": code})
+    found = peg.json("plugins", "doctor")["data"]["findings"]
+
+    (finding,) = [item for item in found if "without `@hookimpl`" in item["what"]]
+    assert "plugin `lax` (pegboard-lax 1.0.0) has a method `authorize`" in finding["what"]
+    assert (finding["status"], finding["fix"]) == ("warn", "peg plugins validate lax")
+    assert "authorize" in peg("plugins", "validate", "lax").stdout
+
+
+@pytest.mark.parametrize("code", ["class Plugin(:", "from x import Plugin", ""])
+def test_doctor_claims_nothing_of_code_that_it_cannot_read(peg: Any, site: Any, code: str) -> None:
+    """What is no Python or comes from elsewhere is not judged."""
+    site.plugin("odd", {}, {"plugin.py": code})
+
+    assert "hookimpl" not in peg("plugins", "doctor").stdout
 
 
 def test_doctor_sees_settings_of_absent_plugins(peg: Any, place: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pegboard.cli.contract import Output
 from pegboard.errors import PegboardError
+from pegboard.plugins.discovery.state import StateFile
 
 
 @pytest.fixture
@@ -61,8 +62,8 @@ def test_jsonl_is_the_event_log(peg: Any) -> None:
 @pytest.mark.usefixtures("project")
 def test_a_pipe_is_added_to_the_task(site: Any) -> None:
     """What comes through a pipe is part of the task; alone it is the task."""
-    assert "sum up\n\nthree lines" in site.peg("run", "sum up", input="three lines\n").stdout
-    assert "only this" in site.peg("run", input="only this").stdout
+    assert "sum up\n\nthree birds" in site.peg("run", "sum up", input="three birds\n").stdout
+    assert "all alone" in site.peg("run", input="all alone").stdout
 
 
 @pytest.mark.usefixtures("project")
@@ -149,7 +150,7 @@ def test_a_refused_budget_explains_its_numbers(peg: Any) -> None:
     told = peg("run", "hi", "--budget-tokens", "3").stderr
 
     assert "the budget of this run is 3 tokens" in told
-    assert "for the request, and up to 4096 for the answer" in told
+    assert "for the request, and up to 256 for the answer" in told
 
 
 def test_a_hint_that_the_help_line_repeats_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,11 +196,11 @@ def test_no_task_is_wrong_usage(site: Any) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_core_alone_names_the_plugins_that_have_models(peg: Any) -> None:
-    """Without any plugin, `run` says that a model is missing and what to install."""
+    """Without any plugin, `run` says what kind of plugin is missing."""
     result = peg("run", "hi", "--no-plugins")
 
     assert result.exit_code == 4
-    assert "peg plugins install pegboard-replay" in result.stderr
+    assert "a model plugin with scripted models is missing" in result.stderr
 
 
 @pytest.mark.usefixtures("project")
@@ -280,3 +281,54 @@ def test_plugin_folder_is_used_for_one_run(peg: Any, tmp_path: Path, project: Pa
     )
 
     assert "hello from dev" in peg("run", "say hello", "--plugin", str(folder)).stdout
+
+
+NAMES_A_TOOL = """
+from pegboard import Agent
+from pegboard_replay import ScriptedModel
+
+agent = Agent("reader", model=ScriptedModel(["done"]), tools=["git.status"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "hint"),
+    [
+        (("run", "--no-plugins", "-m", "scripted:demo", "hi"), {}, "leave out `--no-plugins`"),
+        (("run", "--no-plugins", "names_a_tool:agent", "hi"), {}, "leave out `--no-plugins`"),
+        (("--no-plugins", "run", "--agent", "nobody", "hi"), {}, "leave out `--no-plugins`"),
+        (("run", "--agent", "nobody", "hi"), {"PEGBOARD_NO_PLUGINS": "1"}, "run `unset PEGBOARD_NO_PLUGINS`"),
+        (("run", "-m", "unheard:of", "hi"), {"PEGBOARD_NO_PLUGINS": "1"}, "run `unset PEGBOARD_NO_PLUGINS`"),
+        (("run", "hi"), {"PEGBOARD_NO_PLUGINS": "1"}, "run `unset PEGBOARD_NO_PLUGINS`"),
+    ],
+    ids=["model", "tool", "agent", "agent by variable", "model by variable", "no model"],
+)
+def test_what_is_not_found_while_plugins_are_off(
+    peg: Any, place: Path, arguments: tuple[str, ...], environment: dict[str, str], hint: str
+) -> None:
+    """The hint says that they are off and how to have them on, and not what to install."""
+    (place / "names_a_tool.py").write_text(NAMES_A_TOOL)
+
+    error = peg.json(*arguments, **environment)["error"]
+
+    assert error["hint"] == f"all plugins are off; {hint}"
+
+
+def test_what_is_not_found_in_safe_mode(peg: Any, site: Any) -> None:
+    """The hint names the culprit, whose end is that of safe mode."""
+    site.plugin("killer")
+
+    def change(tables: dict[str, Any]) -> None:
+        tables["plugins"]["killer"] = {"dist": "pegboard-killer"}
+        tables["starts"]["died"] = ["killer", "killer"]
+
+    StateFile().update(change)
+
+    error = peg.json("run", "--agent", "nobody", "hi")["error"]
+
+    assert error["hint"] == "all plugins are off after starts that died; run `peg plugins disable killer`"
+
+
+def test_what_is_not_found_with_plugins_on(peg: Any) -> None:
+    """Then nothing is said of switches."""
+    assert peg.json("run", "--agent", "nobody", "hi")["error"]["hint"] == "peg agents list"

@@ -147,13 +147,48 @@ async def test_a_driver_of_a_disabled_plugin_is_not_there(start_host: StartHost,
     assert "pegboard_demo.plugin" not in sys.modules
 
 
-async def test_no_configured_driver_is_said(start_host: StartHost) -> None:
-    """With the setting."""
+async def test_no_driver_is_said(start_host: StartHost) -> None:
+    """Nothing is installed that could be chosen."""
     host = await start_host()
 
-    with pytest.raises(DriverMissingError, match="no store driver is configured") as caught:
+    assert not host.has_driver("store")
+    with pytest.raises(DriverMissingError, match="no store driver is installed"):
         host.driver("store")
-    assert caught.value.hint == "peg config set drivers.store NAME"
+
+
+async def test_the_only_driver_needs_no_setting(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was installed is used."""
+    install("my-one", "one")
+    monkeypatch.setenv("PEGBOARD_DISABLE_PLUGINS", "sqlite")
+    host = PluginHost(autoload=True)
+    await host.start()
+
+    assert host.driver("store").ctx is not None
+    await host.stop()
+
+
+async def test_of_several_drivers_one_must_be_chosen(install: Any) -> None:
+    """Nobody guesses where runs are kept; the setting is named."""
+    install("my-one", "one")
+    install("my-two", "two")
+    host = PluginHost(autoload=True)
+    await host.start()
+
+    with pytest.raises(DriverMissingError, match="several store drivers") as caught:
+        host.driver("store")
+    assert caught.value.hint == "peg config set drivers.store one"
+    await host.stop()
+
+
+async def test_a_driver_is_closed_with_the_board(install: Any) -> None:
+    """One that has an `aclose`."""
+    install("my-one", "one", CODE + "    async def aclose(self):\n        self.closed = True\n")
+    host = PluginHost(autoload=True)
+    await host.start()
+    driver = host.driver("store", "one")
+    await host.stop()
+
+    assert driver.closed
 
 
 def test_stevedore_is_not_imported_with_the_host() -> None:

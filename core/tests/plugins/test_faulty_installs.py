@@ -95,15 +95,24 @@ def test_a_plugin_that_hangs_does_not_keep_the_process_alive(plugin_site: Path, 
 def test_the_commands_that_repair_import_no_plugin(plugin_site: Path, plugin_dist: Install, code: str) -> None:
     """Listing and switching off work while a plugin raises, exits or hangs when it is imported."""
     plugin_dist({"id": "bad", **EAGER}, {"__init__.py": code})
-    repair = (
-        "from pegboard.plugins.discovery import index, select, state\n"
-        "file = state.StateFile()\n"
-        "file.disable('bad')\n"
-        "found = select.select(index.load(), file.read()).find('bad')[0]\n"
-        "assert (found.state, found.reason) == ('disabled', 'user'), found\n"
-    )
 
-    startup_imports(repair, forbidden=("pegboard_bad",), env={"PYTHONPATH": str(plugin_site)})
+    def peg(*arguments: str) -> str:
+        command = ["-P", "-m", "pegboard", "plugins", *arguments]
+        return startup_imports(command, forbidden=("pegboard_bad",), env={"PYTHONPATH": str(plugin_site)}).stdout
+
+    ready, _, disabled = peg("info", "bad"), peg("disable", "bad"), peg("info", "bad")
+    peg("doctor")
+
+    assert "  ready" in ready
+    assert "  disabled(user)" in disabled
+
+
+def test_what_imports_a_plugin_is_seen(plugin_site: Path, plugin_dist: Install) -> None:
+    """The tests above would notice: starting a board that uses it does import it."""
+    plugin_dist({"id": "bad", **EAGER})
+    env = {"PYTHONPATH": str(plugin_site), "PEGBOARD_PLUGINS": "bad"}
+
+    assert "pegboard_bad.plugin" in startup_imports(START, env=env).modules
 
 
 # --- editable installs -----------------------------------------------------------------------------------------------

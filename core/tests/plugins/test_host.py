@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import pytest
 from pegboard import Event, Tool, hookimpl, tool
+from pegboard.cli.inventory import Inventory
 from pegboard.config import load as load_config
 from pegboard.errors import (
     ConfigError,
@@ -28,6 +29,7 @@ from pegboard.errors import (
 )
 from pegboard.plugins.discovery.state import StateFile
 from pegboard.plugins.host import PluginHost
+from pegboard.plugins.packages import lockfile
 from pegboard.types import Deny, PluginCandidate
 from pegboard_testing import FakeClock, PluginDist
 
@@ -800,9 +802,10 @@ async def test_a_changed_manifest_asks_for_a_restart(start_host: StartHost, plug
     host = await start_host("demo")
 
     made.write("pegboard.toml", made.manifest.read_text() + "# changed\n")
+    await host.before_run(live=1)
 
-    assert [peg.id for peg in host.check_files()] == ["demo"]
     assert host.state("demo") == "needs_restart"
+    assert host.peg("demo").active
 
 
 async def test_an_unknown_plugin_is_named_with_a_near_one(start_host: StartHost) -> None:
@@ -815,6 +818,61 @@ async def test_an_unknown_plugin_is_named_with_a_near_one(start_host: StartHost)
 
     with pytest.raises(PluginNotFoundError, match="did you mean `console`"):
         host.state("consol")
+
+
+# --- a tool that cannot be offered -----------------------------------------------------------------------------------
+
+SPOILT = """
+from pegboard import hookimpl, tool
+
+class Strange: ...
+
+@tool(name="demo.bad", effect="pure")
+def bad(value: Strange) -> int:
+    '''Nobody can call it.'''
+    return 1
+
+@tool(name="demo.add", effect="pure")
+def add(a: int, b: int) -> int:
+    '''Add.'''
+    return a + b
+
+class Plugin:
+    @hookimpl
+    def provide_tools(self):
+        return [bad, add]
+"""
+TWO_TOOLS = {
+    **TOOL_MANIFEST,
+    "contributes": {"tools": [{"name": name, "effect": "pure"} for name in ("demo.add", "demo.bad")]},
+}
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["in the manifest", "in code"])
+async def test_a_function_without_a_schema_costs_only_itself(
+    start_host: StartHost, plugin_dist: Install, caplog: pytest.LogCaptureFixture, listed: bool
+) -> None:
+    """It is not offered, which is said when the plugin gives it; the other tools of the plugin are offered."""
+    plugin_dist(TWO_TOOLS if listed else {**TWO_TOOLS, "contributes": {}}, {"plugin.py": SPOILT})
+    host = await start_host("demo")
+    await host.activate("demo")
+
+    peg = host.peg("demo")
+    assert [name for name in host.tools() if name.startswith("demo.")] == ["demo.add"]
+    assert (peg.state, peg.reason) == ("degraded", "tools")
+    assert "of its tools, `demo.bad` cannot be used" in peg.message
+    assert peg.message in caplog.text
+    assert [(fault.record.hook, fault.record.plugin) for fault in host.faults.kept] == [("provide_tools", "demo")]
+
+
+async def test_whoever_names_a_tool_without_a_schema_is_told_why(start_host: StartHost, plugin_dist: Install) -> None:
+    """The reason says more than that there is no such tool; also the first time, when the plugin is not active yet."""
+    plugin_dist(TWO_TOOLS, {"plugin.py": SPOILT})
+    host = await start_host("demo")
+
+    for _ in range(2):
+        with pytest.raises(PluginContributionsError, match=r"`demo\.bad` cannot be used"):
+            await host.tool("demo.bad")
 
 
 # --- refreshing ------------------------------------------------------------------------------------------------------
@@ -1012,3 +1070,53 @@ async def test_a_manifest_of_a_given_object_is_judged(start_host: StartHost) -> 
 
     with pytest.raises(PluginManifestError, match="did you mean `tool_call`"):
         PluginHost([Wrong])
+
+
+# --- the digest of the plugin set ------------------------------------------------------------------------------------
+
+
+def locked() -> str:
+    """What `peg plugins lock` writes."""
+    found = lockfile.plugin_set(Inventory().selection.ready.values())["digest"]
+    assert isinstance(found, str)
+    return found
+
+
+async def test_digest_is_that_of_the_lock(start_host: StartHost, plugin_dist: Install) -> None:
+    """A run records what `peg plugins lock` would write; what the host program gives is its own affair."""
+    plugin_dist(TOOL_MANIFEST, {"plugin.py": TOOL_PLUGIN})
+
+    class Given:
+        pass
+
+    host = await start_host("demo", plugins=[Given])
+    before = host.digest()
+    await host.activate("demo")
+
+    assert before == host.digest() == locked()
+
+
+async def test_digest_is_another_without_a_plugin(start_host: StartHost, plugin_dist: Install) -> None:
+    """A plugin that is switched off, or failed, is not part of the set."""
+    plugin_dist(TOOL_MANIFEST, {"plugin.py": TOOL_PLUGIN})
+    host = await start_host("demo")
+    before = host.digest()
+
+    await host.disable("demo")
+    without = host.digest()
+    await host.enable("demo")
+
+    assert without != before
+    assert host.digest() == before
+
+
+async def test_digest_is_computed_once_for_a_set(
+    start_host: StartHost, plugin_dist: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run asks for it."""
+    plugin_dist(TOOL_MANIFEST, {"plugin.py": TOOL_PLUGIN})
+    host = await start_host("demo")
+    before = host.digest()
+    monkeypatch.setattr(lockfile, "plugin_set", None)
+
+    assert host.digest() == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -120,6 +120,7 @@ async def test_undo_functions_cannot_end_or_hang_the_host(
     """`SystemExit` is a fault of the plugin, and one that blocks is left behind; the others run."""
     monkeypatch.setattr(loading, "DEACTIVATE_WITHIN_S", 0.05)
     undone: list[str] = []
+    go = threading.Event()
 
     def leave() -> None:
         raise SystemExit(3)
@@ -128,10 +129,11 @@ async def test_undo_functions_cannot_end_or_hang_the_host(
         def activate(self, ctx: Any) -> None:
             ctx.undo(lambda: undone.append("first"))
             ctx.undo(leave)
-            ctx.undo(lambda: time.sleep(30))
+            ctx.undo(go.wait)
 
     host = await start_host(plugins=[Bad])
     await host.disable("bad")
+    go.set()
 
     assert undone == ["first"]
     assert [fault.record.hook for fault in host.faults.kept] == ["undo", "undo"]

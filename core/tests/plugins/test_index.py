@@ -397,21 +397,28 @@ def test_cold_starts_at_once_leave_one_valid_index(site: Path, home: Path, age: 
     assert [file.suffix for file in (home / "cache" / "index").iterdir()] == [".bin"]
 
 
+def loading(site: Path, *, warm: bool) -> str:
+    """A program that loads the index of a folder with a plugin, which is on its path, too."""
+    return (
+        "from pegboard.plugins.discovery import index\n"
+        f"found = index.load([{str(site)!r}])\n"
+        f"assert (found.from_cache, 'demo' in [record.id for record in found.plugins]) == ({warm}, True)\n"
+    )
+
+
 def test_the_warm_path_imports_nothing_heavy(site: Path, age: Age) -> None:
-    """A start that finds a valid cache pays for `os`, `sys` and `marshal`."""
+    """A start that finds a valid cache pays for `os`, `sys` and `marshal`; a plugin that could be imported is not."""
     plugin_dist(site, {"id": "demo"})
     age(site)
-    code = f"from pegboard.plugins.discovery import index; assert index.load([{str(site)!r}]).from_cache == WARM"
-    startup_imports(code.replace("WARM", "False"))
+    env = {"PYTHONPATH": str(site)}
+    startup_imports(loading(site, warm=False), env=env)
 
-    started = startup_imports(code.replace("WARM", "True"), forbidden=HEAVY)
-
-    assert "pegboard_demo" not in started.modules
+    startup_imports(loading(site, warm=True), forbidden=(*HEAVY, "pegboard_demo"), env=env)
 
 
 def test_judging_imports_neither_pydantic_nor_jsonschema(site: Path) -> None:
     """A scan after an install stays affordable."""
     plugin_dist(site, {"id": "demo"})
-    code = f"from pegboard.plugins.discovery import index; index.load([{str(site)!r}])"
+    dear = ("pydantic", "jsonschema", "stevedore", "pegboard_demo")
 
-    startup_imports(code, forbidden=("pydantic", "jsonschema", "stevedore", "pegboard_demo"))
+    startup_imports(loading(site, warm=False), forbidden=dear, env={"PYTHONPATH": str(site)})

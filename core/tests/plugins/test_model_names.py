@@ -144,7 +144,7 @@ async def test_auto_asks_everybody(start_host: StartHost, install: Any) -> None:
 
 async def test_auto_with_no_model_is_model_none(start_host: StartHost) -> None:
     """Its hint installs one."""
-    host = await start_host()
+    host = await start_host("console")
 
     with pytest.raises(ModelNoneError) as caught:
         await host.model("auto")

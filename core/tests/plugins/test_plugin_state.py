@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.file_lock import file_lock, lock_owner
 from pegboard.plugins.discovery import state
 from pegboard.plugins.discovery.index import PluginRecord
 from pegboard.plugins.discovery.state import StateFile
@@ -205,17 +206,34 @@ def test_writers_at_the_same_time_lose_nothing(file: StateFile) -> None:
 
 
 def test_a_lock_that_was_left_behind_is_taken_over(file: StateFile) -> None:
-    """A writer that died must not stop the others for ever."""
+    """A writer that was killed does not keep the others waiting, not even for a moment."""
     assert file.path is not None
     lock = Path(f"{file.path}.lock")
     lock.parent.mkdir()
-    lock.touch()
-    os.utime(lock, (0, 0))
+    killed = (
+        "import os, signal, sys; from pegboard.file_lock import file_lock\n"
+        "with file_lock(sys.argv[1]): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(lock)], check=False)
+    assert lock.exists()
 
+    with file_lock(str(lock), timeout_s=0.0):
+        assert lock.read_text() == str(os.getpid())
     file.disable("git")
 
     assert file.read().disabled("git") == "user"
     assert not lock.exists()
+
+
+def test_a_lock_that_is_held_names_its_owner(tmp_path: Path) -> None:
+    """Whoever waits in vain is told for which process."""
+    lock = str(tmp_path / "lock")
+    with file_lock(lock):
+        assert lock_owner(lock) == str(os.getpid())
+        with pytest.raises(TimeoutError, match=f"process {os.getpid()}"), file_lock(lock, timeout_s=0.0):
+            pass
+
+    assert lock_owner(lock) is None
 
 
 def test_without_a_folder_nothing_is_remembered_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:

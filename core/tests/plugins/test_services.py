@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -223,7 +224,54 @@ async def test_a_program_that_takes_too_long_is_killed_with_its_children(workspa
 
     result = await run_python(context(workspace), code, timeout_s=1.0)
 
-    assert (result.timed_out, result.stdout.strip(), result.exit_code) == (True, b"started", -9)
+    assert (result.timed_out, result.stdout.strip(), result.exit_code) == (True, b"started", -15)
+
+
+@pytest.mark.usefixtures("python_on_path")
+async def test_a_program_that_will_not_leave_is_killed(workspace: Path) -> None:
+    """It is asked first, so that it can take its lock files along."""
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('x', flush=True); time.sleep(60)"
+
+    result = await run_python(context(workspace), code, timeout_s=1.0)
+
+    assert (result.timed_out, result.exit_code) == (True, -9)
+
+
+@pytest.mark.usefixtures("python_on_path")
+async def test_a_program_gets_the_variables_that_it_is_given(workspace: Path) -> None:
+    """They win over the plain ones."""
+    code = "import os; print(os.environ['GIVEN'], os.environ['LANG'])"
+    python = Path(sys.executable).name
+
+    result = await context(workspace).exec.run([python, "-c", code], env={"GIVEN": "1", "LANG": "C"})
+
+    assert result.stdout == b"1 C\n"
+
+
+@pytest.mark.usefixtures("python_on_path")
+async def test_output_beyond_the_limit_is_dropped_and_said(workspace: Path) -> None:
+    """The program still comes to its end."""
+    python = Path(sys.executable).name
+
+    result = await context(workspace).exec.run([python, "-c", "print('x' * 100_000)"], max_output_bytes=10)
+
+    assert (result.exit_code, result.stdout, result.truncated) == (0, b"x" * 10, True)
+
+
+@pytest.mark.usefixtures("python_on_path")
+async def test_a_program_ends_with_the_caller(workspace: Path) -> None:
+    """It is gone when the cancelled call has returned."""
+    code = "import os, pathlib, time; pathlib.Path('pid').write_text(f'{os.getpid()} '); time.sleep(60)"
+    running = asyncio.create_task(run_python(context(workspace), code))
+    while not (workspace / "pid").exists() or not (workspace / "pid").read_text().endswith(" "):  # noqa: ASYNC110  # a file is no event
+        await asyncio.sleep(0.01)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((workspace / "pid").read_text()), 0)
 
 
 async def test_a_program_that_was_not_granted_is_refused(workspace: Path) -> None:

@@ -54,7 +54,10 @@ def validate(targets: tuple[str, ...]) -> Answer:
     lines = [f"{name}: {text}" for name in names for text in [fault.message for fault in faults[name]] or ["sound"]]
     data = {"agents": [{"name": name, "errors": [fault.to_json() for fault in faults[name]]} for name in names]}
     unsound = sum(bool(faults[name]) for name in names)
-    error = AgentError(f"{unsound} of {len(names)} agents are not sound", hint="peg help agent.invalid")
+    error = AgentError(
+        f"{unsound} of {len(names)} agents {'is' if unsound == 1 else 'are'} not sound",
+        hint=next((fault.hint for name in names for fault in faults[name] if fault.hint), None),
+    )
     return Answer(data, "\n".join(lines) or "there are no agents to check", error=error if unsound else None)
 
 

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import click
 
 from pegboard import __version__
+from pegboard.cli import signals
 from pegboard.cli.contract import Answer, NoOutput, Output, answer_of, before_dashes, leave
 from pegboard.cli.groups import Entry, LazyGroup
 from pegboard.cli.table import COMMANDS
-from pegboard.errors import ExitCode, RunCancelledError
+from pegboard.errors import ExitCode
 
 
 class Peg(LazyGroup):
@@ -21,6 +22,7 @@ class Peg(LazyGroup):
 
     def __init__(self) -> None:
         super().__init__("peg", COMMANDS, help="Run agents, and the plugins that make them able.")
+        self.context_settings = {"help_option_names": ["-h", "--help"]}  # commands inherit it
         self.params += [_version_option(), _safe_mode_option()]
         self._contributed: Mapping[tuple[str, ...], Mapping[str, Entry]] | None = None
 
@@ -47,7 +49,7 @@ class Peg(LazyGroup):
         try:
             code = super().main(arguments, "peg", standalone_mode=False, obj=out, **extra)
         except (click.Abort, KeyboardInterrupt):
-            code = self._failed(Answer(error=RunCancelledError("interrupted")), out, arguments)
+            code = self._failed(Answer(error=signals.cancelled("interrupted")), out, arguments)
         except BrokenPipeError:
             code = ExitCode.TASK_FAILED
         except NoOutput as error:
@@ -70,7 +72,7 @@ class Peg(LazyGroup):
 
     def _failed(self, answer: Answer, out: Output, arguments: list[str]) -> ExitCode:
         # The options were not parsed when parsing failed; what they would have said still holds.
-        out.json = out.json or "--json" in before_dashes(arguments)
+        out.json = out.json or not {"--json", "--jsonl"}.isdisjoint(before_dashes(arguments))
         return out.finish(answer)
 
 

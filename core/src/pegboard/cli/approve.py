@@ -31,7 +31,10 @@ class Approver:
         self._out = out
         self._allowed = allowed
         self._granted: set[tuple[str, str]] = set()
-        """Run and digest of what was granted for a whole run: the digest covers the arguments, so others are asked."""
+        """Run and digest of what was granted for a whole run: the digest covers the arguments, so others are asked.
+
+        Kept here, since core's scope `run` is wider: it holds for whatever arguments.
+        """
         self._one_at_a_time = asyncio.Lock()
         self._pool = DaemonPool(size=1, name="pegboard-approve")
 
@@ -46,14 +49,13 @@ class Approver:
         key = ctx.root, action.digest
         async with self._one_at_a_time:
             if key in self._granted:
-                return Approval(id=request.id, granted=True, scope="run", by="terminal")
+                return Approval(id=request.id, granted=True, by="terminal")
             answer = await self._ask(request)
         if answer == "r":
             self._granted.add(key)
         return Approval(
             id=request.id,
             granted=answer in ("o", "r"),
-            scope="run" if answer == "r" else "once",
             by="terminal",
             reason="" if answer in ("o", "r") else "the person at the terminal said no",
         )

@@ -18,22 +18,22 @@ from typing import Any
 
 from pegboard import __version__, folders
 
-_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|SESSION|DSN|_URL$", re.IGNORECASE)
+SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE|SESSION|DSN|_URL$", re.IGNORECASE)
 _SECRET_SHAPE = re.compile(
     r"\b(?:sk|pk|rk|ghp|gho|ghs|xox[abp]|AIza|glpat|hf|pypi)[-_][A-Za-z0-9_\-]{12,}"
     r"|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
     r"|(?i:(?<=bearer )[\w.\-]{8,})"
 )
-_MASK = "***"
+MASK = "***"
 
 
 def mask(text: str) -> str:
     """`text` without anything that is, or looks like, a secret."""
     for name, value in os.environ.items():
-        if len(value) >= 6 and _SECRET_NAME.search(name):
-            text = text.replace(value, _MASK)
-    return _SECRET_SHAPE.sub(_MASK, text)
+        if len(value) >= 6 and SECRET_NAME.search(name):
+            text = text.replace(value, MASK)
+    return _SECRET_SHAPE.sub(MASK, text)
 
 
 def facts() -> dict[str, Any]:

@@ -6,6 +6,7 @@ happens here, once. Plugins may build their commands with `command` too, and the
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from typing import IO, Any, NoReturn
 
 import click
 
+from pegboard.cli.logs import logged
 from pegboard.cli.render import harmless
 from pegboard.errors import (
     ApprovalDeniedError,
@@ -69,12 +71,16 @@ class Output:
         self.json = False
         self.jsonl = False
         self.quiet = False
+        self.verbose = 0
+        """How often `-v` was given: twice shows everything, with tracebacks."""
         self.no_color = False
         self.plain = bool(os.environ.get("PEGBOARD_PLAIN"))
         self.interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
         self.live = _is_terminal(sys.stdout) and not self.plain
         """Whether text may appear on stdout piece by piece."""
         self.data = sys.stdout
+        self.lost: BrokenPipeError | NoOutput | None = None
+        """Why nothing can be written any more, where that was found out in the middle of something."""
         self._styled: set[str] = set()
         """Pieces of text with our own escape sequences; those of everybody else are spelled out."""
         self._own_descriptor = False
@@ -153,6 +159,10 @@ class Output:
         import json
 
         self._put(json.dumps(value, default=str) + "\n")
+
+    def lines(self, text: str) -> None:
+        """Put lines of JSON on stdout, in one go."""
+        self._put(text)
 
     def _put(self, text: str) -> None:
         try:
@@ -242,10 +252,23 @@ def _flag(*names: str, help: str) -> click.Option:
     return click.Option(names, is_flag=True, expose_value=False, is_eager=True, callback=_set, help=help)
 
 
+def _set_verbose(ctx: click.Context, _: click.Parameter, value: int) -> None:
+    if value and not ctx.resilient_parsing:
+        ctx.ensure_object(Output).verbose = value
+
+
 def talk_options() -> list[click.Parameter]:
     """The options that every command and the root take."""
     return [
         _flag("-q", "--quiet", help="No talk on stderr but errors."),
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_set_verbose,
+            help="Show on stderr what pegboard and plugins log; twice also the details, with tracebacks.",
+        ),
         _flag("--no-color", help="No colour, whatever the terminal can do."),
     ]
 
@@ -256,6 +279,27 @@ def machine_options(*, stream: bool) -> list[click.Parameter]:
     if stream:
         options.append(_flag("--jsonl", help="Print one JSON event per line; the last line is the object of --json."))
     return options
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within limits, in words that a person understands."""
+
+    name = "whole number"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """One word."""
+        return "N"
+
+
+class Number(click.FloatRange):
+    """A number within limits; what is no number, or endless, is within none."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        found = super().convert(value, param, ctx)
+        return found if math.isfinite(found) else self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
 
 
 class Option(click.Option):
@@ -283,11 +327,21 @@ class Command(click.Command):
         super().__init__(*args, **attributes)
         self.params += [*machine_options(stream=stream), *talk_options()]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What is wrong with the arguments knows whose they are, for the hint."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def invoke(self, ctx: click.Context) -> ExitCode:
         out = ctx.ensure_object(Output)
         out.command = ctx.command_path
         assert self.callback is not None
-        with out.claimed():
+        if out.json and out.jsonl:
+            raise click.UsageError("--json and --jsonl exclude each other", ctx)
+        with out.claimed(), logged(out):
             try:
                 answer = ctx.invoke(self.callback, **ctx.params)
             except (click.exceptions.Exit, click.UsageError):

@@ -17,7 +17,9 @@ from pegboard.cli.bundle import facts, write_bundle
 from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.findings import answer_of
 from pegboard.cli.inventory import Inventory
+from pegboard.cli.plugin_settings import PluginSettings, show_settings
 from pegboard.config import Config
+from pegboard.file_lock import lock_owner
 from pegboard.plugins.checkup import check_plugins
 from pegboard.types import HealthFinding
 
@@ -32,13 +34,23 @@ def doctor(bundle: bool, network: bool, deep: bool) -> Answer:
     """Check Python, settings, keys, folders, plugins, drivers. The exit code is 0, 3 or 4 by the worst finding."""
     inventory = Inventory()
     settings = config.load(tolerant=True)
-    findings = [*_python(), *_files(settings), *_folders(), *_tools(), *_keys(), *_drivers(inventory, settings)]
+    findings = [
+        *_python(),
+        *_files(settings),
+        *_folders(),
+        *_lock(inventory),
+        *_tools(),
+        *_keys(),
+        *_drivers(inventory, settings),
+    ]
     findings += check_plugins(inventory.index, inventory.state, inventory.selection, settings)
     findings += _network(inventory) if network else []
     findings += asyncio.run(check_deep(inventory, settings)) if deep else []
     answer = answer_of(findings, facts(), config_broken=bool(settings.problems))
     if bundle:
-        path = write_bundle("doctor", {"what": "doctor", "settings": settings.to_dict(), **answer.data})
+        path = write_bundle(
+            "doctor", {"what": "doctor", "settings": show_settings(settings, PluginSettings()), **answer.data}
+        )
         answer.data["bundle"] = str(path) if path else None
         answer.text += f"\nwritten to {path}; read it before you send it" if path else "\nno folder could be written"
     return answer
@@ -71,6 +83,13 @@ def _folders() -> Iterator[HealthFinding]:
             yield HealthFinding(status="warn", what=f"the {name} folder {folder} cannot be written", fix=fix)
         else:
             yield _ok(f"{name} folder {folder}")
+
+
+def _lock(inventory: Inventory) -> Iterator[HealthFinding]:
+    """A process that stopped while it wrote what is remembered of plugins: everybody who writes waits for it."""
+    if inventory.state_file.path and (owner := lock_owner(inventory.state_file.path + ".lock")):
+        what = f"process {owner} holds the lock on {inventory.state_file.path}"
+        yield HealthFinding(status="warn", what=what, fix=f"ps -p {owner}")
 
 
 def _writable(folder: Path) -> bool:

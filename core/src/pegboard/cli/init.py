@@ -56,8 +56,13 @@ def init(folder: Path) -> Answer:
 def _write_new(path: Path, text: str) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        file = path.open("x", encoding="utf-8")
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(text)
+    except BaseException:  # a full disk: half a file would be kept by the next call as something of the person's
+        path.unlink()
+        raise
     return True

@@ -1,4 +1,4 @@
-"""Ctrl-C during a run: once stops kindly, so that the history stays valid; twice stops now."""
+"""Ctrl-C or SIGTERM during a run: once stops kindly, so that the history stays valid; twice stops now."""
 
 from __future__ import annotations
 
@@ -10,27 +10,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pegboard.errors import ExitCode
+from pegboard.cli import signals
 from pegboard.runtime import Pegboard
+
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 @contextmanager
-def stopped_by_interrupt(board: Pegboard, run: str) -> Iterator[None]:
-    """While this is open, the first Ctrl-C cancels the run and the second ends the process."""
+def stoppable(run: str) -> Iterator[Stopper]:
+    """While this is open, the first signal cancels what goes on and the second ends the process."""
+    stopper = Stopper(run)
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stopper
         return
-    stopper = _Stopper(board, run)
-    before = signal.signal(signal.SIGINT, stopper)
+    before = {signum: signal.signal(signum, stopper) for signum in _NAMES}
     try:
-        yield
+        yield stopper
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
-class _Stopper:
-    def __init__(self, board: Pegboard, run: str) -> None:
-        self._board = board
+class Stopper:
+    """What the signals call. Until it knows a board it can only give up the whole command."""
+
+    def __init__(self, run: str) -> None:
+        self.board: Pegboard | None = None
+        """The board that drives the run, as soon as it is open."""
         self._run = run
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
@@ -38,17 +44,27 @@ class _Stopper:
         self._stopping: asyncio.Task[None] | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
+        signals.note(signum)
         if self._asked:
-            way_on = f"; go on with: peg run --resume {self._run}" if self._board.durable else ""
-            os.write(2, f"\nstopped now{way_on}\n".encode())
-            os._exit(ExitCode.INTERRUPTED)
+            durable = self.board is not None and self.board.durable
+            way_on = f"; go on with: peg runs resume {self._run}" if durable else ""
+            _tell(f"\nstopped now{way_on}\n")
+            os._exit(signals.exit_code())
         self._asked = True
-        # Not `print`: where the signal came in the middle of one, a second one inside it is refused.
-        os.write(2, b"\nstopping; once more to stop now\n")
-        self._loop.call_soon_threadsafe(self._stop)
+        _tell("\nstopping; once more to stop now\n")
+        # Nothing is raised here: in the middle of the loop it could leave the loop waiting for ever.
+        self._loop.call_soon_threadsafe(self._stop, _NAMES[signal.Signals(signum)])
 
-    def _stop(self) -> None:
-        if self._run in self._board.running:
-            self._stopping = self._loop.create_task(self._board.cancel(self._run, "Ctrl-C"))
+    def _stop(self, reason: str) -> None:
+        if self.board is not None and self._run in self.board.running:
+            self._stopping = self._loop.create_task(self.board.cancel(self._run, reason))
         elif self._main is not None:
             self._main.cancel()
+
+
+def _tell(text: str) -> None:
+    # Not `print`: where the signal came in the middle of one, a second one inside it is refused.
+    try:
+        os.write(2, text.encode())
+    except OSError:
+        pass

@@ -1,6 +1,6 @@
 """What is installed and what may run, for commands that must work while plugins are broken: nothing is imported."""
 
-# ruff: noqa: PTH109, PTH118, PTH120, PTH123
+# ruff: noqa: PTH118
 # On the path of `peg --help`, where pathlib would be a tenth of the time.
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pegboard.plugins.discovery import select as selections
 from pegboard.plugins.discovery import state as states
 from pegboard.plugins.discovery.index import PluginRecord
 from pegboard.plugins.discovery.select import Decision
+from pegboard.regular import read_regular
 
 
 class Inventory:
@@ -55,7 +56,8 @@ class _Switches:
     """What configuration says about plugins; read only where a file or variable says anything, since TOML is dear."""
 
     def __init__(self) -> None:
-        self.disabled = dict.fromkeys(states.project_disabled(os.getcwd()), "project")
+        project = folders.project_dir()
+        self.disabled = dict.fromkeys(states.project_disabled(project), "project") if project else {}
         self.overrides: Mapping[str, str] = {}
         if _configured():
             from pegboard import config
@@ -73,22 +75,15 @@ def _configured() -> bool:
 
 
 def _config_files() -> Iterator[str]:
-    for folder in (folders.system_config_dir(), folders.config_dir()):
+    project = folders.project_dir()
+    for folder in (folders.system_config_dir(), folders.config_dir(), project and f"{project}/.pegboard"):
         if folder:
             yield os.path.join(folder, "config.toml")
-    here = os.getcwd()
-    while True:
-        yield os.path.join(here, ".pegboard", "config.toml")
-        above = os.path.dirname(here)
-        if above == here:
-            return
-        here = above
 
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(1 << 20)
+        return read_regular(path, 1 << 20)
     except OSError:
         return b""
 

@@ -6,11 +6,18 @@ import ast
 import difflib
 import inspect
 import textwrap
+from pathlib import Path
 
 import click
 
 from pegboard.cli.contract import Answer, command
+from pegboard.cli.inventory import Inventory
 from pegboard.errors import ExitCode, PegboardError, UsageError, error_classes
+from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.regular import read_regular
+
+_MAX_FILES = 1000
+_MAX_SOURCE_BYTES = 1024 * 1024
 
 TOPICS = {
     "codes": "Every error code.",
@@ -30,6 +37,11 @@ ENVIRONMENT = {
     "FORCE_COLOR": "colour, also where the output is no terminal",
     "TERM": "`dumb`: no colour",
 }
+
+_SETTINGS = """\
+Every setting can be a variable, too: PEGBOARD__A__B=value sets `a.b`, with `-` in the id of a plugin written as `_`:
+PEGBOARD__LIMITS__TURNS=5, PEGBOARD__PLUGINS__MY_PLUGIN__DEPTH=2. It wins over the files and loses against the command
+line; `peg config explain KEY` says what holds, and `peg config schema` lists every setting."""
 
 _OUTPUT = """\
 stdout holds the answer and nothing else; talk, warnings and errors go to stderr, and so does whatever a plugin
@@ -52,8 +64,60 @@ def show_help(topic: str | None) -> Answer:
     if topic in TOPICS:
         text = topic_text(topic)
         return Answer({"topic": topic, "text": text}, text)
+    page = plugin_page(topic) if topic not in classes_by_code() else None
+    if page is not None:
+        return Answer(page, "\n".join([topic, "", str(page["text"]), "", *_way_on(page)]))
     page = code_page(topic)
     return Answer(page, _page_text(page))
+
+
+def plugin_page(code: str) -> dict[str, object] | None:
+    """The page of an error that a plugin defines, from its source: nothing of it is imported.
+
+    A plugin is asked that has the code in its files, else the one whose id begins the code.
+    """
+    records = Inventory().index.plugins
+    for record in records:
+        text = _docstring_of(code, record.package_path)
+        if text is not None:
+            return _of_plugin(code, record, text)
+    owner = next((record for record in records if record.id == code.partition(".")[0]), None)
+    return None if owner is None or "." not in code else _of_plugin(code, owner, "")
+
+
+def _of_plugin(code: str, record: PluginRecord, text: str) -> dict[str, object]:
+    told = text or "The files of the plugin say nothing of this code."
+    return {"code": code, "text": told, "plugin": record.id, "dist": record.dist, "version": record.version}
+
+
+def _way_on(page: dict[str, object]) -> list[str]:
+    return [
+        f"an error of plugin `{page['plugin']}` ({page['dist']} {page['version']})",
+        f"more of it: peg plugins info {page['plugin']}",
+    ]
+
+
+def _docstring_of(code: str, folder: str | None) -> str | None:
+    """What the class with this code says of itself, in the files of a package."""
+    for path in sorted(Path(folder).rglob("*.py"))[:_MAX_FILES] if folder else ():
+        try:
+            source = read_regular(path, _MAX_SOURCE_BYTES)
+            tree = ast.parse(source) if code.encode() in source else None
+        except (OSError, SyntaxError, ValueError, RecursionError):
+            continue
+        for node in ast.walk(tree) if tree else ():
+            if isinstance(node, ast.ClassDef) and any(_sets_code(statement, code) for statement in node.body):
+                return ast.get_docstring(node) or ""
+    return None
+
+
+def _sets_code(statement: ast.stmt, code: str) -> bool:
+    """`code = "replay.miss"`, with or without an annotation."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else ()
+    value = statement.value if isinstance(statement, (ast.Assign, ast.AnnAssign)) else None
+    named = [*targets, *([statement.target] if isinstance(statement, ast.AnnAssign) else ())]
+    is_code = any(isinstance(target, ast.Name) and target.id == "code" for target in named)
+    return is_code and isinstance(value, ast.Constant) and value.value == code
 
 
 def code_page(code: str) -> dict[str, object]:
@@ -66,7 +130,8 @@ def code_page(code: str) -> dict[str, object]:
     if code not in errors:
         near = difflib.get_close_matches(code, [*errors, *TOPICS], n=3)
         meant = f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
-        raise UsageError(f"no error code or topic `{code}`{meant}", hint="peg help codes")
+        text = f"no error code of pegboard or of an installed plugin, and no topic: `{code}`{meant}"
+        raise UsageError(text, hint="peg help codes")
     cls = errors[code]
     return {
         "code": code,
@@ -80,10 +145,11 @@ def code_page(code: str) -> dict[str, object]:
 
 
 def classes_by_code() -> dict[str, type[PegboardError]]:
-    """The error class of each code; where subclasses share a code, the first."""
+    """Core's error class of each code; where subclasses share a code, the first."""
     classes: dict[str, type[PegboardError]] = {}
     for cls in error_classes():
-        classes.setdefault(cls.code, cls)
+        if cls.__module__ == PegboardError.__module__:  # a plugin may have been imported
+            classes.setdefault(cls.code, cls)
     return dict(sorted(classes.items()))
 
 
@@ -105,7 +171,7 @@ def topic_text(topic: str) -> str:
     if topic == "exit-codes":
         meanings = exit_meanings()
         return _table({f"{code.value:>3}  {code.name}": meanings[code.name] for code in ExitCode})
-    return _table(ENVIRONMENT) if topic == "environment" else _OUTPUT
+    return f"{_table(ENVIRONMENT)}\n\n{_SETTINGS}" if topic == "environment" else _OUTPUT
 
 
 def _first_line(cls: type[PegboardError]) -> str:

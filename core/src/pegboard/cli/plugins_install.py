@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ from pegboard import config, config_edit
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines
-from pegboard.errors import PluginInstallError, UsageError
+from pegboard.errors import PluginInstallError, RunCancelledError, UsageError
 from pegboard.plugins.discovery import index
 from pegboard.plugins.discovery.index import same_name
-from pegboard.plugins.packages import installer, programs
+from pegboard.plugins.packages import installer, programs, transaction
 from pegboard.plugins.packages.installer import InstallPlan, NothingToInstallError
+from pegboard.plugins.packages.interrupts import Interrupted, Interrupts
 from pegboard.plugins.packages.wheels import WheelFile
 
 _YES = option("-y", "--yes", is_flag=True, help="Install without a question.")
@@ -36,8 +39,11 @@ def install(spec: str, isolated: bool, dry_run: bool, yes: bool) -> Answer:
     SPEC is a name, `name==version`, or the path of a wheel. Only wheels are installed, since a source distribution
     runs code while it is built. Indexes and mirrors are set as for pip: PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX.
     """
+    mend()
     if Path(spec).is_dir():
         raise UsageError(f"`{spec}` is a folder, and only wheels are installed", hint=f"peg plugins link {spec}")
+    if spec.endswith(".whl") and "://" not in spec and not Path(spec).is_file():
+        raise UsageError(f"there is no file `{spec}`", hint="peg plugins install --help")
     if isolated:
         raise PluginInstallError(
             "isolated plugins need a driver for processes, which this version does not have",
@@ -52,6 +58,7 @@ def install(spec: str, isolated: bool, dry_run: bool, yes: bool) -> Answer:
 @_YES
 def update(plugin: str | None, dry_run: bool, yes: bool) -> Answer:
     """Update a plugin, or all of them. What it asks for is shown again."""
+    mend()
     inventory = Inventory()
     decisions = [inventory.find(plugin)] if plugin else inventory.selection.decisions
     dists = sorted({decision.record.dist for decision in decisions if decision.record.dist})
@@ -66,7 +73,8 @@ def update(plugin: str | None, dry_run: bool, yes: bool) -> Answer:
 
 
 def _transaction(spec: str, *, dry_run: bool, yes: bool, upgrade: bool) -> Answer:
-    with tempfile.TemporaryDirectory(prefix="pegboard-") as folder:
+    interrupts = Interrupts()
+    with _stopped_in_order(interrupts), tempfile.TemporaryDirectory(prefix="pegboard-") as folder:
         plan = installer.prepare(spec, Path(folder), upgrade=upgrade)
         data = plan_json(plan)
         if plan.problems:
@@ -79,10 +87,30 @@ def _transaction(spec: str, *, dry_run: bool, yes: bool, upgrade: bool) -> Answe
         out.say(plan_text(plan))
         if not yes:
             out.ask("install this?", data, hint=f"peg plugins install {spec} --yes")
-        installer.carry_out(plan, Path(folder), installer.try_plugins)
-    _grant(plan)
+        with transaction.locked() as lock, interrupts.held():
+            transaction.recover()  # of one that died since we began
+            installer.carry_out(plan, installer.try_plugins, interrupts, lock=lock)
+            _grant(plan)
     names = ", ".join(f"`{plugin.id}`" for _, plugin in plan.plugins)
     return Answer({**data, "installed": True}, f"installed {names} into {plan.environment}")
+
+
+@contextmanager
+def _stopped_in_order(interrupts: Interrupts) -> Iterator[None]:
+    """What is begun is ended or taken back before a signal ends this process, with the exit status for that signal."""
+    try:
+        with interrupts.caught():
+            yield
+    except Interrupted as stop:
+        Output.current().finish(Answer(error=RunCancelledError(f"{stop}; nothing is left half done")))
+        raise SystemExit(stop.exit_status) from None
+
+
+def mend() -> None:
+    """Take back what an earlier command left half done, and tell it."""
+    what = transaction.mend()
+    if what is not None:
+        Output.current().warn(f"{what} was interrupted half way; it is put in order now")
 
 
 def _grant(plan: InstallPlan) -> None:
@@ -127,6 +155,7 @@ def _wheel_lines(wheel: WheelFile, replaced: str | None) -> list[str]:
 @option("--keep-config", is_flag=True, help="Keep the settings of the plugin.")
 def uninstall(plugin: str, keep_config: bool) -> Answer:
     """Remove a plugin with its distribution, its permissions and its settings. Works on a broken plugin."""
+    mend()
     inventory = Inventory()
     record = inventory.find(plugin).record
     if record.dist is None:
@@ -136,11 +165,13 @@ def uninstall(plugin: str, keep_config: bool) -> Answer:
     if needed:
         Output.current().warn(f"{', '.join(f'`{name}`' for name in needed)} will miss `{dist}`")
     ids = [other.id for other in inventory.index.plugins if other.dist and same_name(other.dist, dist)]
-    installer.remove(dist, record.info_path)
-    for id in ids:
-        inventory.state_file.forget(id)
-        if not keep_config and (file := config.user_file()):
-            config_edit.remove(file, ("plugins", id))
-    index.load()
+    interrupts = Interrupts()
+    with _stopped_in_order(interrupts), transaction.locked() as lock, interrupts.held():
+        installer.remove(dist, record.info_path, lock=lock)
+        for id in ids:
+            inventory.state_file.forget(id)
+            if not keep_config and (file := config.user_file()):
+                config_edit.remove(file, ("plugins", id))
+        index.load()
     data = {"dist": dist, "version": record.version, "plugins": ids, "environment": sys.prefix, "needed_by": needed}
     return Answer(data, f"uninstalled `{dist}` {record.version} from {sys.prefix}")

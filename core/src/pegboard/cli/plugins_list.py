@@ -10,8 +10,9 @@ import click
 from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.inventory import Inventory, whose
 from pegboard.cli.render import table
+from pegboard.errors import UsageError
 from pegboard.plugins.discovery import index as indexes
-from pegboard.plugins.discovery.select import READY, Decision, claims_of, provides
+from pegboard.plugins.discovery.select import CLAIMED, READY, Decision, Selection, claims_of, provides
 from pegboard.plugins.discovery.state import State
 from pegboard.plugins.permissions import not_granted
 
@@ -100,6 +101,8 @@ def info(plugin: str) -> Answer:
         "permissions": manifest.get("permissions", {}) if record.manifest else None,
         "granted": (inventory.state.grant(record.id, record.dist) or {}).get("permissions"),
         "not_granted": not_granted(record, inventory.state),
+        "undeclared": inventory.state.undeclared(record),
+        "reload": inventory.state.reloads(record.id, record.dist),
     }
     return Answer(data, _info_text(decision, data))
 
@@ -111,6 +114,8 @@ def _info_text(decision: Decision, data: Mapping[str, Any]) -> str:
     if decision.hint:
         lines.append(f"fix: {decision.hint}")
     lines += ["", f"in: {data['location']}"]
+    if data["reload"]:
+        lines.append("development: a running board reloads it before a run when its files changed")
     if data["hooks"]:
         lines.append(f"hooks: {', '.join(data['hooks'])}")
     if data["claims"]:
@@ -118,6 +123,9 @@ def _info_text(decision: Decision, data: Mapping[str, Any]) -> str:
     lines += permission_lines(data["permissions"], granted=data["granted"])
     if missing := data["not_granted"]:
         lines.append(f"  {_ungranted_text(missing, record.manifest)}: peg plugins grant {decision.id}")
+    if uses := data["undeclared"]:
+        lines.append("done without permission, recorded and not prevented:")
+        lines += [f"  {use['what']} {use['target']}" for use in uses]
     lines += [f"warning: {text}" for text in record.warnings]
     return "\n".join(lines)
 
@@ -141,12 +149,43 @@ def why(tool: str) -> Answer:
     A name of another kind is written with it: `model:claude`, `agent:reviewer`, `command:git`, `driver:store:sqlite`.
     """
     inventory = Inventory()
-    claim = tool if ":" in tool else f"tool:{tool}"
-    claimants = [item for item in inventory.selection.decisions if claim in claims_of(item.record)]
-    rows = [
-        {**summary(decision), "offered": inventory.selection.claims.get(claim) == decision.id} for decision in claimants
-    ]
+    claim = _claim(tool)
+    claimants = [item for item in inventory.selection.decisions if _has(item, claim)]
+    rows = [{**summary(item), "offered": _offers(item, inventory.selection, claim)} for item in claimants]
     return Answer({"claim": claim, "offered": any(row["offered"] for row in rows), "by": rows}, _why_text(claim, rows))
+
+
+def _has(decision: Decision, claim: str) -> bool:
+    """Whether a plugin has it in its manifest; a model also by the pattern of its name."""
+    from pegboard.plugins.models import can_serve
+
+    manifest = decision.record.manifest or {}
+    kind, _, name = claim.partition(":")
+    named = kind == "model" and bool(manifest.get("contributes", {}).get("models")) and can_serve(manifest, name)
+    return named or claim in claims_of(decision.record)
+
+
+def _offers(decision: Decision, selection: Selection, claim: str) -> bool:
+    owner = selection.claims.get(claim)
+    return owner == decision.id or (owner is None and claim.startswith("model:") and decision.state == READY)
+
+
+def _claim(name: str) -> str:
+    """What is asked for: `tool:git.status`.
+
+    Raises:
+        UsageError: nothing is of this kind.
+    """
+    kind, colon, _ = name.partition(":")
+    if not colon:
+        return f"tool:{name}"
+    from pegboard.shape import near
+
+    kinds = [word if word == "health" else word[:-1] for word in CLAIMED]
+    if kind not in kinds:
+        text = f"`{kind}` is no kind of thing that plugins offer; there are {', '.join(kinds)}{near(kind, kinds)}"
+        raise UsageError(text, hint="peg plugins why --help")
+    return name
 
 
 def _why_text(claim: str, rows: list[dict[str, Any]]) -> str:
@@ -163,7 +202,10 @@ def _why_text(claim: str, rows: list[dict[str, Any]]) -> str:
 
 @command("reindex")
 def reindex() -> Answer:
-    """Forget the cached index and scan again."""
+    """Put an interrupted install in order, forget the cached index and scan again."""
+    from pegboard.cli.plugins_install import mend
+
+    mend()
     removed = indexes.clear()
     found = indexes.load()
     count = len(found.plugins)

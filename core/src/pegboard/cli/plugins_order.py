@@ -72,6 +72,7 @@ async def _traced(
 ) -> Answer:
     from pegboard.cli import targets
     from pegboard.cli.approve import Approver
+    from pegboard.cli.inputs import inputs_for
     from pegboard.cli.run import answer_of_run, settings_of
     from pegboard.cli.watch import HookWatcher
     from pegboard.runtime import Pegboard
@@ -81,7 +82,7 @@ async def _traced(
         autoload=True, config=settings, plugins=[Approver(Output.current()), HookWatcher(hook, tell)]
     ) as board:
         agent, start = await targets.resolve(board, task, len(task), None)
-        result = await board.run(agent, " ".join(task[start:]), check=False, explain=True)
+        result = await board.run(agent, inputs_for(agent, task[start:]), check=False, explain=True)
         answer = answer_of_run(result, Output.current(), summary=False)
     answer.data = {"hook": hook, "calls": calls, "run": answer.data}
     answer.text = "" if calls else f"`{hook}` was not called, or nobody implements it"

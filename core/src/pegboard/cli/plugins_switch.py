@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from pegboard import config, folders
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugins_list import permission_lines, state_word, summary
 from pegboard.errors import ConfigError
 from pegboard.plugins.discovery import state
 from pegboard.plugins.discovery.index import PluginRecord
+from pegboard.plugins.discovery.select import READY
 from pegboard.plugins.discovery.state import StateFile
 
 _SCOPE = option(
@@ -101,7 +103,7 @@ def _consent(record: PluginRecord, *, yes: bool, hint: str) -> None:
 
 def _file(inventory: Inventory, scope: str = "user") -> StateFile:
     if scope == "project":
-        return state.project_state(str(Path.cwd()))
+        return state.project_state(folders.project_dir() or str(Path.cwd()))
     if inventory.state_file.path is None:
         hint = "export PEGBOARD_HOME=FOLDER"
         raise ConfigError("nothing can be remembered, since no home folder is known", hint=hint)
@@ -119,4 +121,15 @@ def _now(plugin: str, text: str) -> Answer:
     lines = [text, f"its state is now {state_word(decision)}"]
     if decision.message:
         lines.append(f"why: {decision.message}")
+    if decision.state != READY and (fix := _written_off(plugin) or decision.hint):
+        lines.append(f"fix: {fix}")
     return Answer(summary(decision), "\n".join(lines))
+
+
+def _written_off(plugin: str) -> str | None:
+    """The command that takes `enabled = false` out of a file of settings, which no switch here touches."""
+    key = config.join_key(("plugins", plugin, "enabled"))
+    found = config.load(tolerant=True).explain(key)
+    if found is None or found.value is not False or found.layer not in ("system", "user", "project"):
+        return None
+    return f"peg config set {key} --unset --scope {found.layer}"

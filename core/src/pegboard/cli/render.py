@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pegboard.signs import UNSAFE
 
@@ -18,6 +19,14 @@ def escaped(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode() for sign in text
     )
+
+
+def exact_json(value: Any, indent: int | None = None) -> str:
+    """JSON that says exactly this value, also on a terminal: signs that could fool it are escaped as JSON does it."""
+    import json
+
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+    return UNSAFE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
 def harmless(text: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,32 @@ from typing import Any
 import click
 import msgspec
 
-from pegboard import config
-from pegboard.cli import targets
-from pegboard.cli.approve import Approver
-from pegboard.cli.contract import Answer, Command, Option, Output, option
-from pegboard.cli.interrupt import stopped_by_interrupt
+from pegboard import config, shape
+from pegboard.cli import lives, signals, targets
+from pegboard.cli.approve import Approver, covers
+from pegboard.cli.contract import Answer, Command, Number, Option, Output, WholeNumber, option
+from pegboard.cli.inputs import inputs_for
+from pegboard.cli.interrupt import stoppable
 from pegboard.cli.watch import UNTRACED, EventPrinter, hook_lines
 from pegboard.config import Config
-from pegboard.errors import ExitCode, PegboardError, RunCancelledError, RunFailedError, UsageError
+from pegboard.errors import ApprovalNeededError, ExitCode, PegboardError, RunFailedError, UsageError
+from pegboard.plugins.discovery.reserved import TOOLS
 from pegboard.runtime import Pegboard
-from pegboard.types import ResourceLimits, RunResult, StreamEvent
+from pegboard.types import Agent, ResourceLimits, RunResult, StreamEvent
+from pegboard.types.options import RunOptions
 
 _AFTER_DASHES = "pegboard.after_dashes"
 _EXIT_CODES = {
     "completed": ExitCode.DONE,
-    "cancelled": ExitCode.INTERRUPTED,
     "budget": ExitCode.LIMIT,
     "limit": ExitCode.LIMIT,
     "needs_approval": ExitCode.APPROVAL,
     "unavailable": ExitCode.UNAVAILABLE,
 }
-"""By end reason; `failed` has the code of its error."""
+"""By end reason; `failed` has the code of its error, and `cancelled` that of the signal."""
+_DEFAULTS = {"no_plugins": False, "folders": (), "allow": (), "explain": False, "model": None, "agent": None}
+"""The options of a run that is not started but resumed."""
+_NOT_FOUND = frozenset({"agent.not_found", "model.none", "model.not_found", "tool.not_found"})
 
 
 class RunCommand(Command):
@@ -65,10 +70,8 @@ class SettingOption(Option):
 @click.argument("words", nargs=-1, metavar="[TARGET] [TASK]...")
 @option("-m", "--model", cls=SettingOption, setting="model", help="The model: a name, an alias or provider:name.")
 @option("--agent", cls=SettingOption, setting="agent", help="The agent for a task without a target.")
-@option(
-    "--budget-usd", type=click.FloatRange(min=0), show_default="no limit", help="Money for the run and its children."
-)
-@option("--budget-tokens", type=click.IntRange(min=0), show_default="no limit", help="Tokens, likewise.")
+@option("--budget-usd", type=Number(min=0), show_default="no limit", help="Money for the run and its children.")
+@option("--budget-tokens", type=WholeNumber(min=0), show_default="no limit", help="Tokens, likewise.")
 @option("--plugin", "folders", multiple=True, type=click.Path(exists=True), help="A plugin folder under development.")
 @option("--no-plugins", is_flag=True, help="Use no installed plugin.")
 @option(
@@ -90,11 +93,17 @@ class SettingOption(Option):
 def run(words: tuple[str, ...], **options: Any) -> Answer:
     """Run a task, or an agent on a task.
 
-    TARGET is a file (.yaml, .yml, .md), `module:object`, or the name of an agent. Anything else is part of the task
-    for the default agent; so is everything after `--`. What comes through a pipe is added to the task.
+    TARGET is `module:object` or the name of an agent. Anything else is part of the task for the default agent; so is
+    everything after `--`. What comes through a pipe is added to the task.
+
+    An agent with an input schema takes JSON, or words: `name=value` sets the property `name`, and the rest is the text
+    of the first required property that is a string, else of the first. `peg agents info TARGET` shows the schema.
+
+    A file (.yaml, .yml, .md) as TARGET is kept for plugins that read agents from files; no built-in one does yet.
+    `peg workflow run FILE`, of pegboard-workflow, runs a workflow.
     """
     task = Task(words, looked_up=len(words) - click.get_current_context().meta[_AFTER_DASHES], piped=piped_text())
-    if not options["resume"] and not task.words and not task.piped:
+    if not options["resume"] and not "".join(task.words).strip() and not task.piped:
         raise UsageError("there is no task", hint='peg run "what is in this folder?"')
     try:
         return asyncio.run(_run(task, options, Output.current()))
@@ -111,10 +120,6 @@ class Task:
         """How many of the words may name a target."""
         self.piped = piped
 
-    def text(self, start: int) -> str:
-        """The task from a word on, and what was piped."""
-        return "\n\n".join(part for part in (" ".join(self.words[start:]), self.piped) if part)
-
 
 def piped_text() -> str:
     """What a pipe or a file on stdin holds. A terminal or `/dev/null` holds nothing and is not waited for."""
@@ -129,29 +134,72 @@ def piped_text() -> str:
 
 async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
     run_id = options["resume"] or os.urandom(8).hex()
-    async with Pegboard(
-        autoload=not options["no_plugins"],
-        config=settings_of(options),
-        folders=[Path(folder) for folder in options["folders"]],
-        plugins=[Approver(out, options["allow"]), *([EventPrinter(out)] if out.jsonl else [])],
-    ) as board:
-        with stopped_by_interrupt(board, run_id):
-            if options["resume"]:
-                result = await board.resume(run_id, check=False)
-            else:
-                result = await _new_run(board, task, options, run_id, out)
-        return answer_of_run(result, out, explain=options["explain"], summary=board.hooks.on_event is None)
+    with stoppable(run_id) as stopper:
+        async with Pegboard(
+            autoload=not options["no_plugins"],
+            config=settings_of(options),
+            folders=[Path(folder) for folder in options["folders"]],
+            plugins=[Approver(out, options["allow"]), *([EventPrinter(out)] if out.jsonl else [])],
+            workspace=Path.cwd(),
+        ) as board:
+            stopper.board = board
+            try:
+                if options["resume"]:
+                    result = await lives.resume(board, run_id)
+                    LiveText(out).end(result)
+                else:
+                    result = await _new_run(board, task, options, run_id, out)
+            except PegboardError as error:
+                _hint_at_switches(error, board, no_plugins=options["no_plugins"])
+                raise
+            _hint_at_switches(result.error, board, no_plugins=options["no_plugins"])
+            return answer_of_run(
+                result,
+                out,
+                explain=options["explain"],
+                summary=board.hooks.on_event is None,
+                durable=board.durable,
+            )
+
+
+async def resumed(run: str, out: Output, *, allow: Sequence[str] = ()) -> Answer:
+    """Go on with a run, as `peg run --resume RUN` does."""
+    return await _run(Task((), looked_up=0, piped=""), {**_DEFAULTS, "resume": run, "allow": allow}, out)
+
+
+def _hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> None:
+    """What was not found may well be there, only that plugins are off: then the way to have them on is the hint."""
+    if not isinstance(error, PegboardError) or error.code not in _NOT_FOUND:
+        return
+    variable = os.environ.get("PEGBOARD_NO_PLUGINS", "")
+    if no_plugins or variable == "--no-plugins":
+        error.hint = "all plugins are off; leave out `--no-plugins`"
+    elif variable not in ("", "0"):
+        error.hint = "all plugins are off; run `unset PEGBOARD_NO_PLUGINS`"
+    elif board.plugins.roster.safe_mode:
+        culprit = board.plugins.roster.state.culprit
+        error.hint = f"all plugins are off after starts that died; run `peg plugins disable {culprit}`"
 
 
 async def _new_run(board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output) -> RunResult:
     agent, start = await targets.resolve(board, task.words, task.looked_up, options["agent"])
-    text = task.text(start)
-    if not text:
-        raise UsageError(f"there is no task for `{task.words[0]}`", hint=f'peg run {task.words[0]} "what can you do?"')
-    inputs = targets.inputs_for(agent, text)
+    _warn_of_unknown(board, agent, options["allow"], out)
+    inputs = inputs_for(agent, task.words[start:], task.piped, called=task.words[0] if start else None)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
-    stream = board.stream(agent, inputs, run=run_id, limits=limits, explain=options["explain"])
+    wanted: RunOptions = {"run": run_id, "limits": limits, "explain": options["explain"]}
+    if start and ":" in task.words[0]:
+        wanted["target"] = task.words[0]
+    stream = board.stream(agent, inputs, **wanted)
     return await _followed(stream, out)
+
+
+def _warn_of_unknown(board: Pegboard, agent: Agent, allowed: Sequence[str], out: Output) -> None:
+    """A tool that nobody has may be mistyped, and the one that was meant would not be allowed."""
+    own = [tool if isinstance(tool, str) else tool.name for tool in agent.config.tools]
+    known = sorted({*board.plugins.offers.names("tools"), *own, *TOOLS})
+    for pattern in allowed:
+        if not any(covers(pattern, name) for name in known):
+            out.warn(f"--allow {pattern}: there is no such tool{shape.near(pattern, known)}")
 
 
 async def _followed(stream: AsyncGenerator[StreamEvent, None], out: Output) -> RunResult:
@@ -159,6 +207,8 @@ async def _followed(stream: AsyncGenerator[StreamEvent, None], out: Output) -> R
     live = LiveText(out)
     async with aclosing(stream) as events:
         async for event in events:
+            if out.lost is not None:
+                raise out.lost
             if event.is_final:
                 live.end(event.content)
                 result: RunResult = event.content
@@ -201,13 +251,24 @@ def settings_of(options: dict[str, Any]) -> Config:
     return config.load(command_line={key: value for key, value in given.items() if value is not None})
 
 
-def answer_of_run(result: RunResult, out: Output, *, explain: bool = False, summary: bool = True) -> Answer:
-    """What a run came to, for people and programs; `summary` where no plugin tells of it."""
+def answer_of_run(
+    result: RunResult, out: Output, *, explain: bool = False, summary: bool = True, durable: bool = False
+) -> Answer:
+    """What a run came to, for people and programs.
+
+    Args:
+        result: the run's
+        out: where to talk
+        explain: tell of the calls of hooks
+        summary: tell how it ended, which no plugin does
+        durable: it is kept, and can be gone on with
+    """
     data = {**result.to_json(), "events": len(result.events)}
     calls = [event.data for event in result.events if event.kind == "hook.called"]
     if result.end_reason == "needs_approval":
         requests = [event.data for event in result.events if event.kind == "approval.requested"]
         data["request"] = requests[-1] if requests else None
+        _hint_at_allow(result, data["request"], durable=durable)
     if explain:
         data["explain"] = calls
         out.say("\n".join(hook_lines(calls)) or f"no plugin was called; {UNTRACED}")
@@ -216,6 +277,13 @@ def answer_of_run(result: RunResult, out: Output, *, explain: bool = False, summ
         for part in result.degraded:
             out.say(f"degraded: {part.what}: {part.why}")
     return Answer(data, error=_error_of(result), exit_code=exit_code_of(result))
+
+
+def _hint_at_allow(result: RunResult, request: Mapping[str, Any] | None, *, durable: bool) -> None:
+    """How this very tool is allowed, for this run where it can be gone on with."""
+    if isinstance(result.error, ApprovalNeededError) and request and request.get("verb") == "tool.call":
+        tool = request["resource"]
+        result.error.hint = f"peg runs resume {result.run} --allow {tool}" if durable else f'peg run --allow {tool} "…"'
 
 
 def summary_line(result: RunResult) -> str:
@@ -231,16 +299,18 @@ def exit_code_of(result: RunResult) -> ExitCode:
     """By end reason; a run that failed has the code of what failed it."""
     if result.end_reason == "failed" and isinstance(result.error, PegboardError):
         return ExitCode(result.error.exit_code)
+    if result.end_reason == "cancelled":
+        return signals.exit_code()
     return _EXIT_CODES.get(result.end_reason, ExitCode.TASK_FAILED)
 
 
 def _error_of(result: RunResult) -> PegboardError | None:
     if result.ok:
         return None
+    if result.end_reason == "cancelled":
+        return signals.cancelled(result.error or f"run `{result.run}` was cancelled")
     if isinstance(result.error, PegboardError):
         return result.error
-    if result.end_reason == "cancelled":
-        return RunCancelledError(f"run `{result.run}` was cancelled", run=result)
     return RunFailedError(
         f"the run ended with `{result.end_reason}`: {result.error or 'no reason was given'}", run=result
     )

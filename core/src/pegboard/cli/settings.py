@@ -12,7 +12,7 @@ import click
 
 from pegboard import config, config_edit, shape
 from pegboard.cli.contract import Answer, Output, command, option
-from pegboard.cli.inventory import Inventory
+from pegboard.cli.plugin_settings import PluginSettings, show_settings
 from pegboard.config import Config, Explained
 from pegboard.errors import ConfigError, UsageError
 
@@ -21,10 +21,11 @@ from pegboard.errors import ConfigError, UsageError
 def show() -> Answer:
     """Show every setting that is in force, and where it comes from."""
     settings = config.load(tolerant=True)
-    found = [item for item in map(settings.explain, settings.keys()) if item]
+    plugins = PluginSettings()
+    found = [_masked(item, plugins) for item in map(settings.explain, settings.keys()) if item]
     lines = [f"{item.key} = {_shown(item.value)}  # {_where(item)}" for item in found]
     data = {
-        "settings": settings.to_dict(),
+        "settings": show_settings(settings, plugins),
         "sources": {item.key: _source(item) for item in found},
         "files": settings.files,
         "project": str(settings.project) if settings.project else None,
@@ -44,7 +45,15 @@ def explain(key: str) -> Answer:
         if f"`{key}`" in problem.message:  # it is written somewhere, and does not hold
             Output.current().warn(problem.message)
     found = settings.explain(key)
-    return _explain_unset(key, settings) if found is None else _explained(found)
+    plugins = PluginSettings()
+    return _explain_unset(key, settings, plugins) if found is None else _explained(_masked(found, plugins))
+
+
+def _masked(found: Explained, plugins: PluginSettings) -> Explained:
+    """As it may be shown: a secret that is written out is not repeated."""
+    path = config.split_key(found.key)
+    overrode = tuple(value._replace(value=plugins.shown(path, value.value)) for value in found.overrode)
+    return found._replace(value=plugins.shown(path, found.value), overrode=overrode)
 
 
 def _explained(found: Explained) -> Answer:
@@ -53,14 +62,15 @@ def _explained(found: Explained) -> Answer:
     return Answer({"key": found.key, "set": True, **_source(found), "value": found.value}, "\n".join(lines))
 
 
-def _explain_unset(key: str, settings: Config) -> Answer:
-    table = settings.get(key)
-    if table:
-        return Answer({"key": key, "set": True, "value": table}, f"{key} is a table: {', '.join(sorted(table))}")
+def _explain_unset(key: str, settings: Config, plugins: PluginSettings) -> Answer:
     path = config.split_key(key)
+    table = settings.get(key) if path else None
+    if table:
+        shown = plugins.shown(path, table)
+        return Answer({"key": key, "set": True, "value": shown}, f"{key} is a table: {', '.join(sorted(table))}")
     part = shape.subschema(config.schema(), path)
     if part is None and len(path) > 2 and path[0] == "plugins":
-        part = _plugin_part(path[1], path[2:])
+        part = _plugin_part(plugins, path[1], path[2:])
         if part is not None and "default" in part:
             return _explained(Explained(key, part["default"], "defaults", None, None, ()))
     if part is None:
@@ -71,12 +81,11 @@ def _explain_unset(key: str, settings: Config) -> Answer:
     return Answer({"key": key, "set": False, "value": None}, text.strip())
 
 
-def _plugin_part(plugin: str, path: config.Key) -> Mapping[str, Any] | None:
+def _plugin_part(plugins: PluginSettings, plugin: str, path: config.Key) -> Mapping[str, Any] | None:
     """What a plugin's schema says of an option; nothing is known, and anything may be set, where it has none."""
-    record = next((record for record in Inventory().index.plugins if record.id == plugin), None)
-    if record is None:
+    if plugin not in plugins.records:
         return {"description": f"no plugin `{plugin}` is installed"}
-    part: Any = _plugin_schema(record)
+    part: Any = plugins.schema_of(plugin)
     if part is None:
         return {"description": f"plugin `{plugin}` has no schema of its settings"}
     for name in path:
@@ -88,21 +97,10 @@ def _plugin_part(plugin: str, path: config.Key) -> Mapping[str, Any] | None:
 def schema() -> Answer:
     """Print the JSON Schema of config.toml, with the settings of every installed plugin."""
     whole = json.loads(json.dumps(config.schema()))
-    plugins = whole["properties"]["plugins"]
-    plugins["properties"] = {
-        record.id: found for record in Inventory().index.plugins if (found := _plugin_schema(record)) is not None
-    }
+    plugins = PluginSettings()
+    found = {plugin: plugins.schema_of(plugin) for plugin in plugins.records}
+    whole["properties"]["plugins"]["properties"] = {plugin: part for plugin, part in found.items() if part is not None}
     return Answer(whole, json.dumps(whole, indent=2))
-
-
-def _plugin_schema(record: Any) -> dict[str, Any] | None:
-    declared = (record.manifest or {}).get("config", {}).get("schema")
-    if isinstance(declared, str) and record.package_path:
-        try:
-            declared = json.loads(Path(record.package_path, declared).read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-    return declared if isinstance(declared, dict) else None
 
 
 @command("set")
@@ -122,6 +120,7 @@ def set_value(key: str, value: str | None, unset: bool, scope: str) -> Answer:
     """
     if (value is None) is not unset:
         raise UsageError("give a value, or --unset and no value", hint="peg config set --help")
+    _check_text(key, value)
     file = _file(scope)
     path = config.split_key(key)
     if unset:
@@ -129,9 +128,21 @@ def set_value(key: str, value: str | None, unset: bool, scope: str) -> Answer:
         text = f"took {key} out of {file}" if there else f"{key} is not set in {file}"
         return Answer({"key": key, "file": str(file), "removed": there}, text)
     parsed = _checked(key, value)
+    if unknown := PluginSettings().check(path, parsed):
+        Output.current().warn(unknown)
     config_edit.set_value(file, path, parsed)
     _warn_if_overridden(key, file)
     return Answer({"key": key, "file": str(file), "value": parsed}, f"{key} = {_shown(parsed)} in {file}")
+
+
+def _check_text(key: str, value: str | None) -> None:
+    """Refuse what no file could hold: a key without a name in it, and bytes that are no text."""
+    if not config.is_key(key):
+        raise UsageError(f"`{key}` is no key; write names with dots between them", hint="peg config schema")
+    try:
+        f"{key}{value or ''}".encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"what is to be written to `{key}` is not UTF-8", hint="peg config set --help") from None
 
 
 def _checked(key: str, text: str | None) -> Any:
@@ -183,4 +194,4 @@ def _place(value: config.Value) -> str:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -33,7 +33,7 @@ PLUGINS = {
     "doctor": core("plugins_doctor:doctor", "Look for faults of plugins and name the command that fixes each."),
     "lock": core("plugins_lock:lock", "Write plugins, versions, hashes and order to a lock file."),
     "verify": core("plugins_lock:verify", "Compare what is installed with the lock file."),
-    "reindex": core("plugins_list:reindex", "Forget the cached index and scan again."),
+    "reindex": core("plugins_list:reindex", "Put an interrupted install in order and scan again."),
     "new": core("plugins_author:new", "Write a new plugin from the template."),
     "link": core("plugins_author:link", "Use the plugin in a folder without installing it."),
     "validate": core("plugins_author:validate", "Check a manifest, and that it agrees with the code."),
@@ -41,9 +41,26 @@ PLUGINS = {
     "check": core("plugins_author:check", "Run the conformance suite on a plugin."),
 }
 
+RUNS = {
+    "list": core("runs:list_runs", "List runs, newest first."),
+    "show": core("runs:show", "Show how a run went: its phases, steps and child runs in time."),
+    "events": core("runs:events", "Print the events of a run, also while it goes on."),
+    "prompt": core("runs:prompt", "Print what was sent to the model, exactly."),
+    "context": core("runs:context", "Show what each part of a context cost, and what was dropped and why."),
+    "explain": core("runs:explain", "Show which plugins were called around a request, and what they changed."),
+    "diff": core("runs:diff", "Show where two runs part."),
+    "resume": core("runs_keep:resume", "Go on with a run that was interrupted."),
+    "fork": core("runs_keep:fork", "Copy a run up to a step, to go on otherwise."),
+    "replay": core("runs_keep:replay", "Run it again from its record alone."),
+    "resolve": core("runs_keep:resolve", "Say what became of an unsafe step that was cut off."),
+    "export": core("runs_keep:export", "Write a run and its child runs as JSON lines."),
+    "prune": core("runs_keep:prune", "Forget runs."),
+}
+
 COMMANDS = {
     "init": core("init:init", "Write a starting project: an agent, a tool, a configuration."),
     "run": core("run:run", "Run a task, or an agent on a task."),
+    "runs": group("runs", "Look at runs, go on with them, copy, replay and forget them.", RUNS),
     "agents": group("agents", "List and check agents.", AGENTS),
     "plugins": group("plugins", "Install, inspect, repair and write plugins.", PLUGINS),
     "config": group("config", "Show and change settings.", CONFIG),

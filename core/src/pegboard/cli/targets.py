@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from pegboard.errors import AgentError, UsageError, describe
+from pegboard import folders
+from pegboard.cli.contract import Output
+from pegboard.cli.inventory import Inventory
+from pegboard.errors import AgentError, AgentNotFoundError, UsageError, describe
+from pegboard.plugins.discovery.select import Decision
 from pegboard.runtime import Pegboard
 from pegboard.types import Agent
 
 _SUFFIXES = (".yaml", ".yml", ".md")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_NEAR = 0.8
+_LEFT_OUT = "it was left out"
 _MODULE_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -25,6 +31,8 @@ async def resolve(board: Pegboard, words: Sequence[str], looked_up: int, default
         agent = await _target(board, words[0])
         if agent is not None:
             return agent, 1
+        _refuse_absent(words[0])
+        _warn_if_near(board, words[0])
     return await board.find_agent(default or board.config.get("agent")), 0
 
 
@@ -40,6 +48,34 @@ async def _target(board: Pegboard, word: str) -> Agent | None:
     return None
 
 
+def _refuse_absent(word: str) -> None:
+    """The name of an agent whose plugin is not on the board: nobody means it as a task."""
+    decision = off_board(word)
+    if decision is not None:
+        raise AgentNotFoundError(
+            f"agent `{word}` is of plugin `{decision.id}`, which is not on the board: {decision.message or _LEFT_OUT} "
+            "(as a task, write it after `--`)",
+            hint=decision.hint or f"peg plugins info {decision.id}",
+        )
+
+
+def off_board(agent: str) -> Decision | None:
+    """What was decided about the plugin that an agent is of, where that was not found on the board."""
+    for decision in Inventory().selection.decisions if _NAME.fullmatch(agent) else ():
+        agents = (decision.record.manifest or {}).get("contributes", {}).get("agents", ())
+        if any(contributed["name"] == agent for contributed in agents):
+            return decision
+    return None
+
+
+def _warn_if_near(board: Pegboard, word: str) -> None:
+    """A name that was mistyped would be paid for as a task."""
+    known = [*board.plugins.agents(), *board.agents]
+    near = get_close_matches(word, known, n=1, cutoff=_NEAR) if _NAME.fullmatch(word) else []
+    if near:
+        Output.current().warn(f"`{word}` is no agent and becomes part of the task; did you mean `{near[0]}`?")
+
+
 def _refuse_python_file(path: Path) -> None:
     """A file of Python that is there, where `module:object` is meant."""
     if not path.is_file():
@@ -53,26 +89,26 @@ def _from_file(name: str) -> Agent:
     if not Path(name).is_file():
         raise UsageError(f"there is no file `{name}`", hint=f"peg run -- {name}")
     raise AgentError(
-        f"`{name}`: an agent in such a file needs a plugin that reads it, and none is installed",
+        f"`{name}`: an agent in such a file needs a plugin that reads it, and none is installed "
+        "(a workflow is run by `peg workflow run FILE` of pegboard-workflow)",
         hint="peg plugins list --all",
     )
 
 
 def agent_object(target: str) -> Agent:
-    """Import `module:object`, with the working folder in front of the path.
+    """Import `module:object`, with the working folder and that of the project in front of the path.
 
     Raises:
         AgentError: the module or the object is not there, or is no agent, or raised.
     """
     module_name, _, attribute = target.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    _look_here_too()
     try:
         module = import_module(module_name)
     except Exception as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]
-        hint = f"peg run -- {target}" if absent else f'python -c "import {module_name}"'
+        as_task = f"if these words are the task itself, run `peg run -- {target}`"
+        hint = as_task if absent else f'python -c "import {module_name}"'
         raise AgentError(f"`{target}` could not be loaded: {_told(error)}", hint=hint) from error
     found: object = module
     try:
@@ -90,6 +126,13 @@ def agent_object(target: str) -> Agent:
     return found
 
 
+def _look_here_too() -> None:
+    """In the working folder, then beside the project's `.pegboard`, as its settings are."""
+    for folder in (folders.project_dir(), str(Path.cwd())):
+        if folder and folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
 def _told(error: Exception) -> str:
     """What was raised, and in which line of whose file: what cannot be parsed has no frame, and says so itself."""
     if isinstance(error, SyntaxError) and error.filename:
@@ -97,19 +140,3 @@ def _told(error: Exception) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
     return f"{type(error).__name__}: {describe(error)}{place}"
-
-
-def inputs_for(agent: Agent, task: str) -> Any:
-    """The task; for an agent with an input schema, the JSON in it.
-
-    Raises:
-        UsageError: the agent wants JSON and this is none.
-    """
-    if agent.config.input_schema is None:
-        return task
-    try:
-        return json.loads(task)
-    except ValueError as error:
-        raise UsageError(
-            f"agent `{agent.name}` takes JSON, and the task is none: {error}", hint=f"peg agents info {agent.name}"
-        ) from error

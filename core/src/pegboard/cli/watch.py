@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pegboard.cli.contract import Output
+from pegboard.cli.contract import NoOutput, Output
 from pegboard.events import Event, event_to_json
 from pegboard.hookspecs import hookimpl
 
@@ -22,8 +22,12 @@ class EventPrinter:
 
     @hookimpl
     def on_event(self, event: Event) -> None:
-        """Print it."""
-        self._out.line(event_to_json(event))
+        """Print it; a reader that went away stops the run and is nobody's fault."""
+        if self._out.lost is None:
+            try:
+                self._out.line(event_to_json(event))
+            except (BrokenPipeError, NoOutput) as error:
+                self._out.lost = error
 
 
 class HookWatcher:

@@ -152,6 +152,9 @@ class Activator:
         if found.missing and failed:
             raise failed[-1].error
         self._host.offers.add(peg, kind, [value for _, values in found for value in values])
+        for error in self._host.offers.faulty(peg).values() if kind == "tools" else ():
+            self._charge(peg, "provide_tools", error)
+            _log.warning("%s; %s", error.message, f"peg plugins info {peg.id}")
 
     def close(self) -> None:
         """Let idle threads end."""
@@ -238,6 +241,10 @@ class Activator:
 
     def _settle(self, peg: Peg) -> None:
         absent = absent_imports(peg.record)
+        if faulty := self._host.offers.faulty(peg):
+            text = "; ".join(error.message for error in faulty.values())
+            self._host.change(peg, select.DEGRADED, "tools", text, f"peg plugins info {peg.id}")
+            return
         if not absent:
             self._host.change(peg, select.ACTIVE)
             return
@@ -273,7 +280,9 @@ class Activator:
     def _typed(self, peg: Peg, cause: BaseException) -> PegboardError:
         # An error class of the plugin's own may lack what ours have.
         if not isinstance(cause, PegboardError) or not isinstance(getattr(cause, "message", None), str):
-            error: PegboardError = PluginLoadError.from_cause(peg.id, peg.dist, peg.version, cause)
+            error: PegboardError = PluginLoadError.from_cause(
+                peg.id, peg.dist, peg.version, cause, imported=peg.object is not None
+            )
             error.__cause__ = cause
             return error
         cause.plugin = cause.plugin or peg.id

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from pegboard.config import Config
-from pegboard.errors import ConfigError
+from pegboard.errors import ConfigError, PluginInstallError
 from pegboard.hookspecs import SPECS
+from pegboard.plugins.authoring import reading
+from pegboard.plugins.discovery import unfinished
 from pegboard.plugins.discovery.index import Index, PluginRecord, same_name
 from pegboard.plugins.discovery.select import BLOCKED, DISABLED, QUARANTINED, READY, REJECTED, Decision, Selection
 from pegboard.plugins.discovery.state import State, default_path
 from pegboard.plugins.models import AUTO, DEMO, can_serve, resolve_alias
-from pegboard.plugins.packages import lockfile, programs
+from pegboard.plugins.packages import lockfile, programs, transaction
 from pegboard.types import HealthFinding
 
 _FAILED = (REJECTED, BLOCKED, QUARANTINED)
@@ -19,11 +22,22 @@ _FAILED = (REJECTED, BLOCKED, QUARANTINED)
 
 def check_plugins(index: Index, state: State, selection: Selection, config: Config) -> list[HealthFinding]:
     """Every finding, the plugins themselves first."""
-    findings = [finding for decision in selection.decisions for finding in _of_plugin(decision, state)]
+    findings = [*_unfinished(), *(item for each in selection.decisions for item in _of_plugin(each, state))]
     findings += [_warn(text, "peg plugins list --all") for text in selection.warnings]
     findings += [*_shadowed(index), *_cycles(selection), *_settings(index, config), *_overrides(index, config)]
     findings += [*_leftovers(index, state), *_state(state, index), *_model(selection, config)]
     return findings
+
+
+def _unfinished() -> Iterator[HealthFinding]:
+    """A change of the installed distributions whose process is gone."""
+    try:
+        journal = transaction.left_open()
+    except PluginInstallError as error:
+        yield HealthFinding(status="fail", what=error.message, fix=error.hint)
+        return
+    if journal is not None:
+        yield HealthFinding(status="fail", what=f"{journal.what} was interrupted half way", fix=unfinished.FIX)
 
 
 def _of_plugin(decision: Decision, state: State) -> Iterator[HealthFinding]:
@@ -41,6 +55,7 @@ def _of_plugin(decision: Decision, state: State) -> Iterator[HealthFinding]:
     if decision.state == READY:
         yield from _grants(record, name, state)
         yield from _unmet(record, name)
+        yield from _unmarked(record, name)
 
 
 def _grants(record: PluginRecord, name: str, state: State) -> Iterator[HealthFinding]:
@@ -57,6 +72,14 @@ def _unmet(record: PluginRecord, name: str) -> Iterator[HealthFinding]:
         return
     for text in programs.unmet(record.dist):
         yield _warn(f"{name}: {text}", f"pip install --upgrade {record.dist}")
+
+
+def _unmarked(record: PluginRecord, name: str) -> Iterator[HealthFinding]:
+    if not (record.manifest or {}).get("entry") or record.package_path is None:
+        return
+    for hook in reading.unmarked_hooks(record.manifest or {}, Path(record.package_path)):
+        what = f"{name} has a method `{hook}`, the name of a hook, without `@hookimpl`: it is not called"
+        yield _warn(what, f"peg plugins validate {record.id}")
 
 
 def _shadowed(index: Index) -> Iterator[HealthFinding]:

@@ -7,6 +7,7 @@ imported before something of it is used; whatever goes wrong with one is its own
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import difflib
 import logging
 import os
@@ -17,11 +18,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pegboard.clock import SYSTEM_CLOCK
-from pegboard.config import Config, join_key
+from pegboard.config import Config
 from pegboard.errors import (
     AgentNotFoundError,
     ConfigError,
-    DriverMissingError,
     PegboardError,
     PluginKindError,
     PluginManifestError,
@@ -32,8 +32,8 @@ from pegboard.errors import (
 from pegboard.hookspecs import SPECS
 from pegboard.lazy import LazyModule
 from pegboard.plugins.activator import Activator
+from pegboard.plugins.chosen import ChosenDrivers
 from pegboard.plugins.discovery import select
-from pegboard.plugins.discovery.index import file_stamp
 from pegboard.plugins.discovery.state import quarantine_key
 from pegboard.plugins.dispatch.dispatcher import Dispatcher
 from pegboard.plugins.dispatch.watchdog import Watchdog
@@ -42,17 +42,21 @@ from pegboard.plugins.models import Models
 from pegboard.plugins.offers import KINDS, Kind, Offers, read_schema
 from pegboard.plugins.peg import Peg
 from pegboard.plugins.permissions import Permissions, permissions_of
+from pegboard.plugins.reloading import FileWatch
 from pegboard.plugins.roster import Given, Roster
 from pegboard.plugins.services import PluginContext, Refreshed
+from pegboard.plugins.undeclared import Recorder, Use
 from pegboard.types import Agent, Secret, SecretRef
 
 if TYPE_CHECKING:
     from pegboard.interfaces import Clock, Module, Tool
     from pegboard.model import ModelBase
-    from pegboard.plugins import drivers
+    from pegboard.plugins.discovery.index import PluginRecord
+    from pegboard.plugins.discovery.select import Decision
     from pegboard.plugins.dispatch.hooks import Hooks
+    from pegboard.plugins.packages import lockfile
 else:
-    drivers = LazyModule("pegboard.plugins.drivers")  # stevedore, not before the first driver
+    lockfile = LazyModule("pegboard.plugins.packages.lockfile")  # only for runs that are kept
 
 OnState = Callable[[str, str, str, str], object]
 """`on_state(plugin, old, new, reason)`."""
@@ -75,6 +79,7 @@ class PluginHost:
         on_state: told of each change of a plugin's state.
         on_fault: told of each failure of an implementation or activation.
         on_called: told of each call of a timed implementation.
+        on_undeclared: told of each thing that a plugin did without permission, once.
         workspace: the folder that relative paths of plugins start from.
     """
 
@@ -91,6 +96,7 @@ class PluginHost:
         on_state: OnState | None = None,
         on_fault: OnFault | None = None,
         on_called: OnCalled | None = None,
+        on_undeclared: Callable[[Use], object] | None = None,
         workspace: Callable[[], str | Path] = Path.cwd,
     ) -> None:
         self.config = config if config is not None else Config()
@@ -100,18 +106,24 @@ class PluginHost:
         self._log = FaultLog(on_fault, on_called)
         self.dispatcher = Dispatcher(self._log, clock, explain=explain, strict=strict, quarantine=self._tripped)
         self._given = Given(plugins, folders)
-        self._autoload = autoload
+        self.autoload = autoload
+        """Whether installed plugins are on the board."""
         self._on_state = on_state
         self._workspace = workspace
         self._roster: Roster | None = None
         self._activator = Activator(self)
         self._models = Models(self)
+        self._files = FileWatch(self)
+        # An audit hook stays for as long as the process, so a program that embeds us is asked first.
+        records = self.config.get("record_undeclared", autoload)
+        self._recorder = Recorder(self, on_undeclared) if records else None
         self._board = PluginContext(BOARD, self, Permissions(BOARD, {}, {}, {}))
-        self._drivers: dict[tuple[str, str], Any] = {}
+        self._drivers = ChosenDrivers(self)
         self._stale: dict[tuple[str, Refreshed], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._roots: dict[str, str] = {}
         self._watchdog: Watchdog | None = None
+        self._digest: tuple[list[PluginRecord], str] | None = None
         self._started = False
 
     # --- the life of the board -----------------------------------------------------------------------------------
@@ -129,14 +141,19 @@ class PluginHost:
             await self.stop()
             raise
 
+    def look(self) -> None:
+        """Find out who is there and activate nobody; enough to ask for a driver. `start` begins with it."""
+        self._roster = Roster(self._given, self.config, autoload=self.autoload, environ=os.environ)
+
     async def _start(self) -> None:
-        self._roster = Roster(self._given, self.config, autoload=self._autoload, environ=os.environ)
-        for text in (*self._roster.warnings, *(peg.told() for peg in self.failed)):
+        self.look()
+        self._files.begin()
+        for text in (*self.roster.warnings, *(peg.told() for peg in self.failed)):
             _log.warning("%s", text)
-        ready = self._roster.ready()
+        ready = self.roster.ready()
         for peg in ready:
             self._announce(peg)
-        for peg in self._roster.pegs:
+        for peg in self.roster.pegs:
             if peg.state == select.QUARANTINED:
                 self._shut_guards(peg)
         await self._activate_eager([peg for peg in ready if peg.is_eager()])
@@ -158,7 +175,9 @@ class PluginHost:
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
-        self._drivers.clear()
+        if self._recorder is not None:
+            self._recorder.close()
+        await self._drivers.close()
         self._activator.close()
         self.dispatcher.close()
 
@@ -173,6 +192,17 @@ class PluginHost:
         if force and peg.state in (select.DISABLED, select.QUARANTINED):
             self._make_ready(peg)
         await self._wake(peg)
+
+    @property
+    def wants_before_run(self) -> bool:
+        """Whether `before_run` has anything to do now."""
+        return self._recorder is not None or self._files.is_due
+
+    async def before_run(self, live: int) -> None:
+        """Notice plugins whose files changed; reload those under development, unless `live` runs are under way."""
+        if self._recorder is not None:
+            self._recorder.remember()
+        await self._files.look(live)
 
     async def disable(self, plugin: str, reason: str = "host") -> None:
         """Switch a plugin off on this board; calls that are under way come to their end."""
@@ -230,6 +260,13 @@ class PluginHost:
         """The plugin of an id. Raises `PluginNotFoundError`."""
         return self._peg(plugin)
 
+    def digest(self) -> str:
+        """That of the plugin set in `peg plugins lock`, made once for each set; what the program gives is not in it."""
+        usable = [peg.record for peg in self.roster.pegs if peg.usable and peg.record.source != "object"]
+        if self._digest is None or self._digest[0] != usable:
+            self._digest = usable, lockfile.plugin_set(usable)["digest"]
+        return self._digest[1]
+
     def context(self, plugin: str | None = None) -> PluginContext:
         """The context of a plugin; without one the board's own, which has no permissions."""
         return self._board if plugin is None else self.context_of(self._peg(plugin))
@@ -240,13 +277,6 @@ class PluginHost:
             if each == f"{kind}s" and (peg := self.offers.owner(each, name)) is not None:
                 return peg.id
         return self.roster.selection.claims.get(f"{kind}:{name}")
-
-    def check_files(self) -> list[Peg]:
-        """Notice active plugins whose manifest changed on disk: old code and new files do not go together."""
-        changed = [peg for peg in self._activator.order if peg.stamp and file_stamp(peg.stamp[0]) != peg.stamp]
-        for peg in changed:
-            self.change(peg, select.NEEDS_RESTART, "files", "its files changed while it was running", "restart")
-        return changed
 
     # --- what they offer -------------------------------------------------------------------------------------------
 
@@ -287,14 +317,11 @@ class PluginHost:
         Raises:
             DriverMissingError: none is configured, or that one is not installed.
         """
-        chosen = name or self.config.get(join_key(("drivers", kind)))
-        if chosen is None:
-            raise DriverMissingError(f"no {kind} driver is configured", hint=f"peg config set drivers.{kind} NAME")
-        if (kind, chosen) not in self._drivers:
-            factory = drivers.load_driver(kind, chosen, self.roster.drivers())
-            plugin = self.roster.selection.claims.get(f"driver:{kind}:{chosen}")
-            self._drivers[kind, chosen] = factory(self.context(plugin))
-        return self._drivers[kind, chosen]
+        return self._drivers.get(kind, name)
+
+    def has_driver(self, kind: str) -> bool:
+        """Whether `driver` has one to give. Raises `DriverMissingError` where several are there to choose from."""
+        return self._drivers.name(kind) is not None
 
     @property
     def stale(self) -> bool:
@@ -332,6 +359,36 @@ class PluginHost:
         call = self.hooks.resolve_secret
         return await call(context, ref, purpose, destination) if call is not None else None
 
+    # --- for what watches the files ----------------------------------------------------------------------------------
+
+    def active(self) -> Sequence[Peg]:
+        """Those that are active, in the order in which they became so."""
+        return tuple(self._activator.order)
+
+    def drivers_of(self, peg: Peg) -> list[str]:
+        """The drivers of a plugin that the board has made, as `kind:name`."""
+        return self._drivers.of(peg)
+
+    async def put_away(self, peg: Peg) -> None:
+        """Deactivate a plugin, and close its models."""
+        for error in await self._models.close(peg):
+            _log.warning("a model of plugin `%s` could not be closed: %s", peg.id, error)
+        await self._activator.deactivate(peg, select.READY, "reload")
+
+    async def bring_back(self, peg: Peg, decision: Decision | None, *, at_once: bool) -> None:
+        """Have a plugin on the board again as it is now. What goes wrong with it is its own."""
+        peg.renew(decision)
+        if decision is not None and decision.state == select.READY:
+            self._make_ready(peg)
+            if at_once or peg.is_eager():
+                with contextlib.suppress(PegboardError):
+                    await self._wake(peg)
+            return
+        self.dispatcher.unregister(peg.id)
+        self.offers.withdraw(peg)
+        gone = (select.REJECTED, "files", "it is not there any more", "peg plugins list --all")
+        self.change(peg, *(decision.why if decision is not None else gone))
+
     # --- for the activator and the models ----------------------------------------------------------------------------
 
     def board_context(self) -> PluginContext:
@@ -350,6 +407,8 @@ class PluginHost:
         old, peg.state = peg.state, state
         peg.reason, peg.message, peg.hint = reason, message, hint
         self._watch_over(peg)
+        if self._recorder is not None and state == select.ACTIVATING:
+            self._recorder.watch(peg)
         if self._on_state is not None:
             self._on_state(peg.id, old, state, message or reason)
 
@@ -368,12 +427,10 @@ class PluginHost:
 
     def model_plugins(self) -> Sequence[Peg]:
         """The plugins that can make models and may run."""
-        usable = (select.READY, select.ACTIVATING)
         return [
             peg
             for peg in self.roster.pegs
-            if (peg.active or peg.state in usable)
-            and ("provide_model" in peg.manifest.get("hooks", {}) or self._provides_models(peg))
+            if peg.usable and ("provide_model" in peg.manifest.get("hooks", {}) or self._provides_models(peg))
         ]
 
     async def ask_for_model(self, pegs: Sequence[Peg], name: str) -> ModelBase | None:
@@ -491,12 +548,13 @@ class PluginHost:
         peg = self.offers.owner(kind, name) or self._failed_owner(kind, name)
         if peg is None:
             near = difflib.get_close_matches(name, list(self.offers.names(kind)), n=1)
-            text = f"; did you mean `{near[0]}`?" if near else ""
-            raise missing(f"no plugin provides the {kind[:-1]} `{name}`{text}", hint=hint)
+            text = f"no plugin provides the {kind[:-1]} `{name}`{f'; did you mean `{near[0]}`?' if near else ''}"
+            raise self.offers.fault(kind, name) or missing(text, hint=hint)
         await self._wake(peg)
         value = self.offers.get(kind, name)
         if value is None:
-            raise missing(f"plugin `{peg.id}` ({peg.owner}) does not provide the {kind[:-1]} `{name}`", hint=hint)
+            text = f"plugin `{peg.id}` ({peg.owner}) does not provide the {kind[:-1]} `{name}`"
+            raise self.offers.fault(kind, name) or missing(text, hint=hint)
         return value
 
     def _failed_owner(self, kind: Kind, name: str) -> Peg | None:

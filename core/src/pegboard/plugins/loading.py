@@ -151,7 +151,7 @@ async def _caught(work: Awaitable[Any]) -> Any:
 
 
 def _made_by(peg: Peg, cause: BaseException) -> PluginLoadError:
-    error = PluginLoadError.from_cause(peg.id, peg.dist, peg.version, cause)
+    error = PluginLoadError.from_cause(peg.id, peg.dist, peg.version, cause, imported=peg.object is not None)
     error.__cause__ = cause
     return error
 

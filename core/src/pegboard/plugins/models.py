@@ -46,6 +46,10 @@ class Asker(Protocol):
     config: Config
 
     @property
+    def autoload(self) -> bool:
+        """Whether installed plugins are on the board."""
+
+    @property
     def faults(self) -> FaultLog:
         """What plugins did wrong."""
 
@@ -101,17 +105,19 @@ class Models:
         """Ask again for what a plugin made."""
         self._made = {name: made for name, made in self._made.items() if made[0] is not peg}
 
-    async def close(self) -> list[BaseException]:
-        """Close every model that was made; what each raised."""
+    async def close(self, peg: Peg | None = None) -> list[BaseException]:
+        """Close every model that was made, or those that one plugin may have made; what each raised."""
         errors: list[BaseException] = []
-        for _, model in self._made.values():
+        closed = {name: made for name, made in self._made.items() if peg is None or made[0] in (peg, None)}
+        for _, model in closed.values():
             close: Callable[[], Awaitable[None]] | None = getattr(model, "aclose", None)
             try:
                 if close is not None:
                     await close()
             except (Exception, SystemExit) as exc:
                 errors.append(exc)
-        self._made.clear()
+        for name in closed:
+            self._made.pop(name, None)
         return errors
 
     def _candidates(self, name: str) -> Sequence[Peg]:
@@ -137,7 +143,7 @@ class Models:
             return told
         cause = f"; plugin `{pegs[0].id}` failed: {faults[0]}" if faults and pegs else ""
         if name == AUTO:
-            return _no_default(pegs, cause)
+            return _no_default(pegs, cause, autoload=self._host.autoload)
         off = next((peg for peg in self._host.records() if peg not in pegs and _announces(peg, name)), None)
         if off is not None:
             return off.refusal()
@@ -190,11 +196,13 @@ def can_serve(manifest: Mapping[str, Any], name: str) -> bool:
     return not listed or named or any(_fits(name, item.get("patterns", ())) for item in listed)
 
 
-def _no_default(pegs: Sequence[Peg], cause: str) -> ModelNoneError:
+def _no_default(pegs: Sequence[Peg], cause: str, *, autoload: bool) -> ModelNoneError:
     """None for `auto`; what could be named instead, where there is anything."""
     offered = [pattern for peg in pegs for pattern in _patterns(peg) or [f"{name}:*" for name in _providers(peg)]]
     if not offered:
-        return ModelNoneError(f"no model is configured, and no installed plugin offers one{cause}")
+        # Without autoload an installed plugin is not on the board, and to install it again would not help.
+        hint = None if autoload else "`Pegboard(autoload=True)` has the installed plugins; or give the agent a `model`"
+        return ModelNoneError(f"no model is configured, and no plugin on this board offers one{cause}", hint=hint)
     names = ", ".join(f"`{pattern}`" for pattern in offered)
     provider = next(name for peg in pegs for name in _providers(peg))
     example = DEMO if _fits(DEMO, offered) else f"{provider}:MODEL"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from pegboard.errors import (
+    PegboardError,
     PluginCollisionError,
     PluginContributionsError,
     PluginManifestError,
@@ -43,6 +44,8 @@ class Offers:
         self._announced: dict[Kind, dict[str, Peg]] = {kind: {} for kind in KINDS}
         self._proxies: dict[str, Tool] = {}
         self._tools: dict[str, Tool] | None = None
+        self._faulty: dict[str, tuple[Peg, PegboardError]] = {}
+        """Tools that were given and cannot be offered to a model."""
 
     def announce(self, peg: Peg, activate: Callable[[str], Awaitable[Tool]]) -> None:
         """Take over what a ready plugin's manifest lists; `activate(name)` is to give the real tool.
@@ -62,6 +65,8 @@ class Offers:
     def add(self, peg: Peg, kind: Kind, values: Sequence[Any]) -> None:
         """Take over what an active plugin gave, in place of what it gave before.
 
+        A function of which no schema can be made is not offered, and costs its plugin no more than that; see `faulty`.
+
         Raises:
             PluginContributionsError: other names than the manifest lists, one name twice, what cannot even tell what
                 it is, or tools that say something else of themselves than the manifest does.
@@ -69,14 +74,20 @@ class Offers:
         """
         names = [_name(peg, kind, value) for value in values]
         _compare(peg, kind, names)
+        faulty = {}
         if kind == "tools":
             _compare_tools(peg, values)
+            faulty = {tool.name: (peg, error) for tool in values if (error := _schema_fault(peg, tool))}
         for name in names:
             other = self.owner(kind, name)
             if other is not None and other is not peg:
                 raise _taken(peg, other, kind, name)
         self._forget_given(peg, kind)
-        self._given[kind].update({value.name: (peg, value) for value in values})
+        self._given[kind].update({value.name: (peg, value) for value in values if value.name not in faulty})
+        for name in faulty:
+            self._announced["tools"].pop(name, None)
+            self._proxies.pop(name, None)
+        self._faulty.update(faulty)
         self._tools = None
 
     def withdraw(self, peg: Peg) -> None:
@@ -93,6 +104,14 @@ class Offers:
         """The plugin that gave or announced a name."""
         given = self._given[kind].get(name)
         return given[0] if given else self._announced[kind].get(name)
+
+    def faulty(self, peg: Peg) -> dict[str, PegboardError]:
+        """The tools of a plugin that cannot be offered, each with the reason."""
+        return {name: error for name, (owner, error) in self._faulty.items() if owner is peg}
+
+    def fault(self, kind: Kind, name: str) -> PegboardError | None:
+        """Why a tool that a plugin gave is not offered."""
+        return self._faulty[name][1] if kind == "tools" and name in self._faulty else None
 
     def get(self, kind: Kind, name: str) -> Any:
         """What an active plugin gave under a name; else `None`."""
@@ -111,6 +130,8 @@ class Offers:
         return self._tools
 
     def _forget_given(self, peg: Peg, kind: Kind) -> None:
+        if kind == "tools":
+            self._faulty = {name: found for name, found in self._faulty.items() if found[0] is not peg}
         for name in [name for name, (owner, _) in self._given[kind].items() if owner is peg]:
             del self._given[kind][name]
 
@@ -230,6 +251,19 @@ def _name(peg: Peg, kind: Kind, value: Any) -> str:
             version=peg.version,
         )
     return name
+
+
+def _schema_fault(peg: Peg, tool: Any) -> PegboardError | None:
+    """Why no schema can be made of a function, which otherwise would be found out in the middle of a run."""
+    if not isinstance(tool, FunctionTool):
+        return None
+    try:
+        json.dumps(tool.input_schema)
+    except Exception as exc:
+        error = _unusable(peg, "tools", f"`{tool.name}` cannot be used: {describe(exc)}")
+        error.__cause__ = exc
+        return error
+    return None
 
 
 def _unusable(peg: Peg, kind: Kind, text: str) -> PluginContributionsError:

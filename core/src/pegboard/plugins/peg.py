@@ -106,13 +106,24 @@ class Peg:
 
     @property
     def active(self) -> bool:
-        """Whether its hooks are called."""
-        return self.state in (select.ACTIVE, select.DEGRADED)
+        """Whether its hooks are called; also while old code runs and its files are new."""
+        return self.state in (select.ACTIVE, select.DEGRADED, select.NEEDS_RESTART)
+
+    @property
+    def usable(self) -> bool:
+        """Whether its hooks are called, or will be when something of it is used."""
+        return self.active or self.state in (select.READY, select.ACTIVATING)
 
     @property
     def owner(self) -> str:
         """Distribution and version, for messages."""
         return f"{self.dist} {self.version}" if self.dist else "given in code"
+
+    def renew(self, decision: Decision | None) -> None:
+        """Forget its code, and have it be what was found in its place."""
+        self.object = self.context = self.stamp = self.activation_ms = None
+        if decision is not None:
+            self.record = decision.record
 
     def refusal(self) -> PegboardError:
         """The error for a use of it in a state that does not allow it."""

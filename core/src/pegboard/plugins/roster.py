@@ -5,6 +5,7 @@ This is done once, at the start of the board, and the environment is read then.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from inspect import isclass, ismodule
 from pathlib import Path
@@ -20,6 +21,7 @@ from pegboard.plugins.peg import Peg
 
 if TYPE_CHECKING:
     from pegboard.plugins.discovery import scan
+    from pegboard.plugins.discovery.select import Decision
 else:
     scan = LazyModule("pegboard.plugins.discovery.scan")  # importlib.metadata, not before a folder or an old index
 
@@ -46,22 +48,12 @@ class Roster:
     """The pegs of a board."""
 
     def __init__(self, given: Given, config: Config, *, autoload: bool, environ: Mapping[str, str]) -> None:
+        self._given = given
+        self._config = config
+        self._autoload = autoload
+        self._environ = environ
         self.state_file = StateFile()
-        self.index = index.load() if autoload else _NOTHING
-        self.state = self.state_file.read() if autoload else State({})
-        self.safe_mode = self.state.is_safe_mode(self.index.plugins)
-        project = project_disabled(str(config.project)) if config.project else ()
-        self.selection = select.select(
-            self.index,
-            self.state,
-            extra=given.records(),
-            environ=environ,
-            disabled={**dict.fromkeys(project, "project"), **config.disabled_plugins()},
-            overrides=config.get("overrides", {}),
-            safe_mode=self.safe_mode,
-        )
-        if autoload:
-            self.state = self._accept()
+        self.look()
         self.pegs = [Peg(decision, given.object_of(decision.record)) for decision in self.selection.decisions]
         known = [peg.id for peg in self.pegs]
         self.warnings = [*self.selection.warnings, *(config.unknown_plugins(known) if autoload else ())]
@@ -70,6 +62,44 @@ class Roster:
             died = f"{self.state.failed_starts} starts died, the last one while `{culprit}` was activated"
             self.warnings.append(f"safe mode, no installed plugin is used: {died}; peg plugins disable {culprit}")
         self._main = {peg.id: peg for peg in sorted(self.pegs, key=_importance)}
+
+    def look(self) -> None:
+        """Read what is installed and remembered now, and decide on it. The pegs stay as they are."""
+        config = self._config
+        self.index = index.load() if self._autoload else _NOTHING
+        self.state = self.state_file.read() if self._autoload else State({})
+        self.safe_mode = self.state.is_safe_mode(self.index.plugins)
+        project = project_disabled(str(config.project)) if config.project else ()
+        self.selection = select.select(
+            self.index,
+            self.state,
+            extra=self._given.records(),
+            environ=self._environ,
+            disabled={**dict.fromkeys(project, "project"), **config.disabled_plugins()},
+            overrides=config.get("overrides", {}),
+            safe_mode=self.safe_mode,
+        )
+        if self._autoload:
+            self.state = self._accept()
+
+    def decision(self, peg: Peg) -> Decision | None:
+        """What was decided on a plugin when `look` was last called; `None` when it was not there any more."""
+        found = self.selection.find(peg.id)
+        return next((each for each in found if (each.id, each.record.dist) == (peg.id, peg.dist)), None)
+
+    def release(self, peg: Peg) -> None:
+        """Let a plugin whose files changed out of quarantine."""
+        if peg.record.source == "entry_point":
+            with contextlib.suppress(OSError):  # a disk that cannot be written holds nobody in quarantine either
+                self.state_file.release(peg.id)
+
+    def under_development(self, peg: Peg) -> bool:
+        """Whether it is to be reloaded when its files change: linked with `--reload`, or given as a folder."""
+        record = peg.record
+        if record.source != "entry_point" or not self.state.reloads(peg.id, peg.dist):
+            return record.source == "folder"
+        # The mark outlives the link where something else is installed over it.
+        return record.info_path is not None and Path(record.info_path, "direct_url.json").is_file()
 
     def get(self, plugin: str) -> Peg | None:
         """The peg of an id; where several claim it, the one that has it."""

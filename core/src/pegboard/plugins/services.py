@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pegboard import folders
 from pegboard.errors import CredentialsMissingError, PegboardError
@@ -24,6 +24,12 @@ Refreshed = Literal["tools", "models", "agents"]
 MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 """Of each stream of a program; what comes after is read and dropped."""
 _GRACE_S = 1.0
+_TERM_S = 0.5
+"""Less than what a cancelled call has until it is abandoned."""
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+_NO_VARIABLES: Mapping[str, str] = {}
+_Drained: TypeAlias = tuple[bytes, bool]
+"""What was kept of a stream, and whether there was more."""
 _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "SYSTEMROOT", "TEMP", "TMP")
 
 
@@ -155,8 +161,23 @@ class Exec:
     def __init__(self, context: PluginContext) -> None:
         self._context = context
 
-    async def run(self, argv: Sequence[str], *, cwd: str | None = None, timeout_s: float = 60.0) -> ExecResult:
-        """Run a program to its end; its whole process group is killed at the limit, and when the caller is cancelled.
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        timeout_s: float = 60.0,
+        env: Mapping[str, str] = _NO_VARIABLES,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+    ) -> ExecResult:
+        """Run a program to its end; its whole process group is ended at the limit, and when the caller is cancelled.
+
+        Args:
+            argv: the program by its name, and its arguments.
+            cwd: where it runs; the workspace if not given.
+            timeout_s: how long it may take.
+            env: variables beside the plain ones and those of the manifest; these win.
+            max_output_bytes: of each stream that is kept; what comes after is read and dropped.
 
         Raises:
             PermissionDeniedError: the program was not granted.
@@ -170,13 +191,13 @@ class Exec:
             program,
             *argv[1:],
             cwd=cwd or self._context.board.workspace(),
-            env=self._environment(),
+            env={**self._environment(), **env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
-        return await _finish(process, timeout_s)
+        return await _finish(process, timeout_s, max_output_bytes)
 
     def _environment(self) -> dict[str, str]:
         plain = {name: os.environ[name] for name in _PLAIN_VARIABLES if name in os.environ}
@@ -238,45 +259,66 @@ def _made(folder: Path | None, plugin: str) -> Path:
     return folder
 
 
-async def _finish(process: asyncio.subprocess.Process, timeout_s: float) -> ExecResult:
+async def _finish(process: asyncio.subprocess.Process, timeout_s: float, limit: int) -> ExecResult:
     assert process.stdout is not None
     assert process.stderr is not None
-    reading = asyncio.gather(_drain(process.stdout), _drain(process.stderr))
+    reading = asyncio.gather(_drain(process.stdout, limit), _drain(process.stderr, limit))
     timed_out = False
     try:
         async with asyncio.timeout(timeout_s):
             await process.wait()
-            stdout, stderr = await asyncio.shield(reading)
+            (stdout, cut), (stderr, cut_too) = await asyncio.shield(reading)
     except TimeoutError:
         timed_out = True
-        _kill_group(process)
-        stdout, stderr = await _rest(reading)
+        await _end(process)
+        (stdout, cut), (stderr, cut_too) = await _rest(reading)
+    except asyncio.CancelledError:
+        await _end(process)
+        reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reading  # or it complains that nobody did
+        raise
     except BaseException:
-        _kill_group(process)
+        _signal_group(process, _KILL)
         reading.cancel()
         raise
-    return ExecResult(exit_code=await process.wait(), stdout=stdout, stderr=stderr, timed_out=timed_out)
+    code = await process.wait()
+    return ExecResult(exit_code=code, stdout=stdout, stderr=stderr, timed_out=timed_out, truncated=cut or cut_too)
 
 
-async def _rest(reading: asyncio.Future[tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+async def _rest(reading: asyncio.Future[tuple[_Drained, _Drained]]) -> tuple[_Drained, _Drained]:
     """What was read. A child that left the group can hold the pipe open for ever; it is not waited for."""
     try:
         async with asyncio.timeout(_GRACE_S):
             return await reading
     except TimeoutError:
-        return b"", b""
+        return (b"", True), (b"", True)
 
 
-async def _drain(stream: asyncio.StreamReader) -> bytes:
-    kept = bytearray()
+async def _drain(stream: asyncio.StreamReader, limit: int) -> _Drained:
+    kept, cut = bytearray(), False
     while chunk := await stream.read(65536):
-        kept += chunk[: MAX_OUTPUT_BYTES - len(kept)]
-    return bytes(kept)
+        room = limit - len(kept)
+        cut = cut or len(chunk) > room
+        kept += chunk[:room]
+    return bytes(kept), cut
 
 
-def _kill_group(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask first: a program that leaves on its own takes its lock files along. Then nobody of its group is left."""
+    try:
+        _signal_group(process, signal.SIGTERM)
+        async with asyncio.timeout(_TERM_S):
+            await process.wait()
+    except TimeoutError:
+        pass
+    finally:
+        _signal_group(process, _KILL)
+
+
+def _signal_group(process: asyncio.subprocess.Process, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform == "win32":
             process.kill()
         else:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, number)

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, overload
 
 import msgspec
 
+from pegboard.errors import AgentError
 from pegboard.types.messages import Json, JsonObject
 from pegboard.types.models import DEFAULT_SETTINGS, ModelSettings
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from typing_extensions import TypeVar
+
     from pegboard.interfaces import Module, RunContext, Tool
     from pegboard.model import ModelBase
+    from pegboard.types.options import AgentOptions
     from pegboard.types.runs import RunState
+
+    Output = TypeVar("Output", default=Any)
+    """What an agent answers with. With the default, `Agent` alone is `Agent[Any]`, as in PEP 696."""
 else:
+    from typing import TypeVar
+
+    Output = TypeVar("Output")
     ModelBase = Any  # `help()` and `inspect.signature` evaluate the annotations of a struct
 
 Effect = Literal["pure", "idempotent", "keyed", "unsafe"]
@@ -44,6 +56,14 @@ class ResourceLimits(msgspec.Struct, frozen=True, kw_only=True):
     """In cores. Memory and CPU are enforced by isolation plugins only; in-process they are accounting."""
     tool_calls: int | None = None
     requests: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            limit = getattr(self, name)
+            if limit is not None and not (isinstance(limit, int | float) and limit >= 0):
+                raise AgentError(
+                    f"the limit `{name}` is {limit!r}, and must be a number from 0", hint="peg help agent.invalid"
+                )
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +96,11 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: str | ModelBase = "auto"
     instructions: str = ""
     tools: tuple[Any, ...] = ()
-    """Tools, typed functions, or names of tools that plugins provide; a name may end in `*`."""
+    """Tools, typed functions, or names of tools that plugins provide; a name may end in `*`.
+
+    Beside these an agent is offered every tool of the plugins on its board, up to its `tiers`; with `tiers=()` it has
+    the tools that are named here and no others.
+    """
     modules: tuple[Any, ...] = ()
     tiers: tuple[Tier, ...] = ("core", "toolchain", "toolbelt")
     """The tool tiers that a run may reach."""
@@ -102,15 +126,19 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """As a child run: whether its failure fails the parent."""
     retry: RetryPolicy = DEFAULT_RETRY
     isolation: str = "in-process"
+    workflow: JsonObject | None = None
+    """A graph of other agents instead of turns. A plugin that runs workflows makes it, at `registration`, into an agent
+    whose `execute` runs the graph; without one the agent is refused."""
 
 
 _DEFAULT_CONFIG = AgentConfig()
 
 
-class Agent:
+class Agent(Generic[Output]):
     """An agent: its configuration, and where a subclass overrides `execute`, its code.
 
-    Keyword arguments are the fields of `AgentConfig`. One agent may run many times, also at once.
+    Keyword arguments are the fields of `AgentConfig`. One agent may run many times, also at once. For type checkers it
+    is `Agent[T]` when its `output` is the type `T`, and `Agent[str]` without one; so is the `RunResult` of its runs.
 
         agent = Agent("adder", model=model, tools=[add], instructions="You are terse.")
     """
@@ -120,6 +148,38 @@ class Agent:
     execute: ClassVar[Callable[[Any, RunContext, RunState, Turns], Awaitable[RunState]] | None] = None
     """`async def execute(self, ctx, state, turns) -> RunState` in a subclass replaces the turns of the model, for
     agents that compute, delegate or run a graph. `await turns(ctx, state)` does what would have been done."""
+
+    @overload
+    def __init__(
+        self: Agent[Output],
+        name: str | AgentConfig = ...,
+        *,
+        output: type[Output],
+        tools: Sequence[Tool | Callable[..., Any] | str] = ...,
+        modules: Sequence[Module | str] = ...,
+        **config: Unpack[AgentOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Agent[str],
+        name: str = ...,
+        *,
+        tools: Sequence[Tool | Callable[..., Any] | str] = ...,
+        modules: Sequence[Module | str] = ...,
+        **config: Unpack[AgentOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Agent[Any],
+        name: str | AgentConfig = ...,
+        *,
+        output: Any = ...,
+        tools: Sequence[Tool | Callable[..., Any] | str] = ...,
+        modules: Sequence[Module | str] = ...,
+        **config: Unpack[AgentOptions],
+    ) -> None: ...
 
     def __init__(
         self,

@@ -126,7 +126,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls that the message asks for."""
-        return tuple([part for part in self.parts if isinstance(part, ToolCall)])
+        return calls_of(self.parts)
 
     @classmethod
     def user(cls, text: str) -> Message:
@@ -144,6 +144,13 @@ def text_of(parts: tuple[Content, ...]) -> str:
     if len(parts) == 1 and isinstance(parts[0], Text):
         return parts[0].text
     return "".join(part.text for part in parts if isinstance(part, Text))
+
+
+def calls_of(parts: tuple[Content, ...]) -> tuple[ToolCall, ...]:
+    """The tool calls among parts."""
+    if len(parts) == 1 and isinstance(parts[0], Text):
+        return ()
+    return tuple([part for part in parts if isinstance(part, ToolCall)])
 
 
 def tool_result(call_id: str, text: str, *, status: ResultStatus = "ok", code: str | None = None) -> ToolResult:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pegboard.types.messages import Content, JsonObject, Message, ToolCall, text_of
+from pegboard.types.messages import Content, JsonObject, Message, ToolCall, calls_of, text_of
 
 FinishReason = Literal["stop", "tool_calls", "length", "refused", "other"]
 Known = Literal["yes", "no", "unknown"]
@@ -184,7 +184,7 @@ class ModelResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls that the model asks for."""
-        return tuple([part for part in self.parts if isinstance(part, ToolCall)])
+        return calls_of(self.parts)
 
 
 class StreamEvent:

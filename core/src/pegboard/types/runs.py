@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET
 
 from pegboard.errors import PegboardError
-from pegboard.types.agents import Tier
+from pegboard.types.agents import Output, Tier
 from pegboard.types.messages import Json, JsonObject, Message
 from pegboard.types.models import NO_USAGE, Usage
 
@@ -157,12 +157,12 @@ class AgentCall(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = True
 
 
-class RunResult(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
+class RunResult(msgspec.Struct, Generic[Output], frozen=True, kw_only=True, weakref=True):
     """What a run came to."""
 
     run: str
     agent: str = ""
-    output: Any = None
+    output: Output = None  # type: ignore[assignment]  # a run that failed has none; `raise_for_error` comes first
     """The text, or the validated value where the agent has an output schema."""
     end_reason: EndReason = "completed"
     messages: Sequence[Message] = ()
@@ -189,7 +189,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
         """Every event of the run, in order."""
         return self.journal.events if self.journal is not None else ()
 
-    def raise_for_error(self) -> RunResult:
+    def raise_for_error(self) -> RunResult[Output]:
         """The result itself, or the error that ended the run."""
         if self.error is not None:
             raise self.error

@@ -84,6 +84,8 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """Must equal the id of the request, or the answer is refused."""
     granted: bool
     scope: Literal["once", "run", "project"] = "once"
+    """For what it holds: this call; `run`, every further call of this tool in this run and its child runs, whatever the
+    arguments, that the same plugins ask about; `project` is `run` to core, and the host's own business to keep."""
     by: str = ""
     reason: str = ""
 

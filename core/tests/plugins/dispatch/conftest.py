@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from pegboard import deadline
 from pegboard.hookspecs import hookimpl, options_of
 from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
@@ -91,6 +92,28 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.dispatcher.close()
+
+
+@pytest_asyncio.fixture
+async def still_time() -> AsyncIterator[None]:
+    """Time that stands still while anything can run, and is that of the next timer when all wait.
+
+    So limits and pauses have their order whatever the machine is busy with. Not for tests with threads, whose work
+    takes no time then.
+    """
+    loop: Any = asyncio.get_running_loop()
+    select, now = loop._selector.select, loop.time()
+
+    def wait(timeout: float | None) -> Any:
+        nonlocal now
+        found = select(0 if timeout else timeout)
+        if timeout and not found:
+            now += timeout
+        return found
+
+    loop._selector.select, loop.time = wait, lambda: now
+    yield
+    del loop._selector.select, loop.time
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pegboard.errors import HookTimeoutError
 from pegboard.hookspecs import hookimpl
+from pegboard.types import Finding
 
 if TYPE_CHECKING:
     from core.tests.plugins.dispatch.conftest import Bench
@@ -183,6 +184,7 @@ async def test_it_runs_in_the_task_of_its_caller(bench: Bench) -> None:
     assert set(tasks) == {asyncio.current_task()}
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_timeout_of_the_plugins_own(bench: Bench, forever: Any) -> None:
     """`asyncio.timeout` in a plugin works as ever, and is no cancel of the run."""
 
@@ -268,6 +270,7 @@ async def test_a_cancel_of_the_run_cannot_be_swallowed(bench: Bench, forever: An
         await task
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_run_that_is_cancelled_does_not_wait_for_ever(bench: Bench, forever: Any, short_grace: None) -> None:
     """After its grace the implementation is left behind, charged with a timeout, and the cancel goes up."""
     started = asyncio.Event()
@@ -290,6 +293,7 @@ async def test_a_run_that_is_cancelled_does_not_wait_for_ever(bench: Bench, fore
     assert bench.report.codes == [("a", "hook.timeout")]
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_cleanup_while_the_run_is_being_cancelled(bench: Bench, short_grace: None) -> None:
     """A hook that is called after the cancel has its whole limit, and not the grace of what was cancelled."""
     told: list[str] = []
@@ -335,6 +339,7 @@ async def test_closing_the_caller_closes_the_implementation(bench: Bench, foreve
     assert bench.report.faults == []
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_limit_may_only_be_shorter(bench: Bench, forever: Any) -> None:
     """An implementation cannot give itself more time than the hook has."""
     bench.add("a", redact=hookimpl(timeout_s=60)(forever))
@@ -344,6 +349,7 @@ async def test_a_limit_may_only_be_shorter(bench: Bench, forever: Any) -> None:
     assert asyncio.get_running_loop().time() - began < 5
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_hook_without_a_limit(bench: Bench) -> None:
     """While a person thinks there is none; what is awaited arrives."""
 
@@ -361,13 +367,13 @@ async def test_a_blocking_function_runs_in_a_thread(bench: Bench) -> None:
     threads: list[threading.Thread] = []
 
     @hookimpl(blocking=True)
-    def check_quality(result: str) -> list[str]:
+    def check_quality() -> list[Finding]:
         threads.append(threading.current_thread())
-        return [result]
+        return []
 
     bench.add("a", check_quality=check_quality)
 
-    assert await bench.hooks.check_quality("ctx", "r") == [("a", ["r"])]
+    assert await bench.hooks.check_quality("ctx", "r") == [("a", [])]
     assert threads[0] is not threading.current_thread()
     assert threads[0].daemon
 

@@ -187,6 +187,7 @@ async def test_a_wrong_type_is_an_error_of_the_layer(bench: Bench, calls: bool) 
     assert bench.report.codes == [("a", "hook.type")]
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_the_clock_stands_still_inside_call_next(bench: Bench) -> None:
     """A slow body is not blamed on what goes around it."""
 
@@ -201,6 +202,7 @@ async def test_the_clock_stands_still_inside_call_next(bench: Bench) -> None:
     assert bench.report.faults == []
 
 
+@pytest.mark.usefixtures("still_time")
 @pytest.mark.parametrize("where", ["before", "after"])
 async def test_a_layer_that_hangs_is_bypassed(bench: Bench, forever: Any, where: str) -> None:
     """Before `call_next` the body runs without it, after it the inner result stands; the body ran once."""
@@ -225,6 +227,7 @@ async def test_a_layer_that_hangs_is_bypassed(bench: Bench, forever: Any, where:
     assert bench.report.codes == [("a", "hook.timeout")]
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_layer_with_a_timeout_of_its_own(bench: Bench, forever: Any) -> None:
     """Where a layer cut short what it wraps there is no inner result: its error stands, and is its own."""
 
@@ -243,6 +246,7 @@ async def test_a_layer_with_a_timeout_of_its_own(bench: Bench, forever: Any) -> 
     assert bench.report.codes == [("a", "hook.failed")]
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_layer_may_call_next_in_a_task(bench: Bench) -> None:
     """As `asyncio.wait_for` does; the inner result is the same."""
 
@@ -259,6 +263,7 @@ async def test_a_layer_may_call_next_in_a_task(bench: Bench) -> None:
     assert bench.report.faults == []
 
 
+@pytest.mark.usefixtures("still_time")
 @pytest.mark.parametrize("in_task", [False, True], ids=["awaited", "in a task"])
 async def test_a_cancelled_body_may_take_its_time(bench: Bench, short_grace: None, in_task: bool) -> None:
     """The grace is for layers; the body's cleanup is core's business."""
@@ -288,6 +293,7 @@ async def test_a_cancelled_body_may_take_its_time(bench: Bench, short_grace: Non
     assert bench.report.faults == []
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_a_layer_that_leaves_its_task_behind(bench: Bench) -> None:
     """An error while the inner body still runs elsewhere: its result is awaited, not lost."""
     tasks: list[Any] = []

@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pegboard.types import Finding
 
 if TYPE_CHECKING:
     from core.tests.plugins.dispatch.conftest import Bench
+
+
+def _finding(message: str) -> Finding:
+    return Finding(severity="info", message=message)
 
 
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")], ids="".join)
 async def test_answers_come_in_order_with_their_plugin(bench: Bench, order: tuple[str, str]) -> None:
     """Registration does not matter; ids do."""
     for plugin in order:
-        bench.add(plugin, check_quality=lambda plugin=plugin: [plugin])
+        bench.add(plugin, check_quality=lambda plugin=plugin: [_finding(plugin)])
 
     answers = await bench.hooks.check_quality("ctx", "result")
 
-    assert answers == [("a", ["a"]), ("b", ["b"])]
+    assert answers == [("a", [_finding("a")]), ("b", [_finding("b")])]
     assert answers.missing == ()
 
 
@@ -35,11 +40,11 @@ async def test_a_failed_answer_is_missing_and_named(bench: Bench, broken: str) -
     """The other answers stand; the result says whose is missing, and why."""
     other = "ab".replace(broken, "")
     bench.add(broken, check_quality=lambda: 1 / 0)
-    bench.add(other, check_quality=lambda: [1])
+    bench.add(other, check_quality=lambda: [_finding("x")])
 
     answers = await bench.hooks.check_quality("ctx", "result")
 
-    assert answers == [(other, [1])]
+    assert answers == [(other, [_finding("x")])]
     assert answers.missing == ((broken, "hook.failed"),)
 
 

@@ -88,6 +88,7 @@ async def test_a_transformer_that_hangs_is_dropped(bench: Bench, forever: Any) -
     assert bench.report.codes == [("a", "hook.timeout")]
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_waiting_for_the_model_costs_a_transformer_nothing(bench: Bench) -> None:
     """Its clock runs only while it works on an item, and starts anew with each."""
 
@@ -107,6 +108,7 @@ async def test_waiting_for_the_model_costs_a_transformer_nothing(bench: Bench) -
     assert bench.report.faults == []
 
 
+@pytest.mark.usefixtures("still_time")
 async def test_each_item_has_the_whole_limit(bench: Bench) -> None:
     """What holds everything back is not blamed for the sum."""
 

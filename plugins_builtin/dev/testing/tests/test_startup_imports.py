@@ -2,18 +2,70 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from pegboard_testing import startup_imports
 from pegboard_testing.startup import StartupError
 
 
 def test_it_sees_what_is_imported() -> None:
-    """Modules are listed with what they cost."""
+    """Modules of packages too, those of the interpreter itself, and no others."""
     start = startup_imports("import json; print('out')")
 
-    assert {"json", "json.decoder"} <= start.modules
-    assert start.cumulative_us["json"] > 0
+    assert {"json", "json.decoder", "sys", "os"} <= start.modules
+    assert not {"email", "csv"} & start.modules
     assert start.stdout == "out\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "module"),
+    [
+        ("import importlib; importlib.import_module('csv')", "csv"),
+        ("from pegboard.lazy import LazyModule; LazyModule('csv').reader", "csv"),
+        ("__import__('csv')", "csv"),
+        ("import _csv", "_csv"),
+        ("import sys, csv; del sys.modules['csv']", "csv"),
+    ],
+    ids=["importlib", "lazy module", "dunder", "extension", "forgotten"],
+)
+def test_every_way_of_importing_is_seen(code: str, module: str) -> None:
+    """The import statement is only one of them."""
+    with pytest.raises(StartupError, match=f"imported {module}"):
+        startup_imports(code, forbidden=[module])
+
+
+def test_a_module_that_fails_is_seen(tmp_path: Path) -> None:
+    """Its code ran, and whoever catches the error has paid for it."""
+    (tmp_path / "failing.py").write_text("raise ImportError")
+    code = "try:\n import failing\nexcept ImportError: pass"
+
+    with pytest.raises(StartupError, match="imported failing"):
+        startup_imports(code, forbidden=["failing"], env={"PYTHONPATH": str(tmp_path)})
+
+
+def test_looking_for_a_module_is_no_import() -> None:
+    """Whether it is there can be asked without running it."""
+    startup_imports("import importlib.util; assert importlib.util.find_spec('csv')", forbidden=["csv"])
+
+
+def test_the_program_does_not_see_that_it_is_watched(tmp_path: Path) -> None:
+    """Its path and environment are those of a start without us, and so are those of its children."""
+    code = "import os, sys; print([sys.path, os.environ.get('PYTHONPATH')])"
+    alone = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+
+    assert startup_imports(code, env={"PYTHONPATH": str(tmp_path)}).stdout == alone.stdout
+
+
+def test_who_cannot_be_watched_proves_nothing() -> None:
+    """An interpreter that ignores the environment is an error and no success."""
+    with pytest.raises(StartupError, match="cannot be watched"):
+        startup_imports(["-I", "-c", "pass"])
 
 
 def test_a_forbidden_module_fails() -> None:
@@ -23,7 +75,7 @@ def test_a_forbidden_module_fails() -> None:
 
 
 def test_a_program_that_fails_is_shown() -> None:
-    """Its error is in the message, without the import times."""
+    """Its error is in the message."""
     with pytest.raises(StartupError, match="ended with 1:\nTraceback"):
         startup_imports("1 / 0")
 

@@ -44,6 +44,19 @@ async def test_it_gives_the_same_answer_every_time() -> None:
     assert await answer(question, tools=(add.spec,)) == await answer(question, tools=(add.spec,))
 
 
+async def test_the_tool_that_speaks_like_the_task_is_called() -> None:
+    """Not the first one that happens to take a text, which may delete what it names."""
+    properties = {"path": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["path"]}
+    tools = tuple(
+        ToolSpec(name, text, schema) for name, text in [("x.delete", "Delete a file."), ("x.count", "Count.")]
+    )
+
+    response = await answer(Message.user("Count the words of 'a b'"), tools=tools)
+
+    assert response.tool_calls[0].name == "x.count"
+
+
 async def test_without_a_tool_that_fits_it_says_so() -> None:
     """No tool is called with invented arguments."""
     response = await answer(Message.user("Hello?"), tools=(add.spec,))

@@ -37,7 +37,7 @@ def read_project(folder: Path) -> Project:
         name = project["name"]
     except (OSError, ValueError, KeyError) as error:
         text = f"`{folder}` is no plugin's project: {type(error).__name__}: {error}"
-        raise PluginInstallError(text, hint="peg plugins new") from error
+        raise PluginInstallError(text, hint="peg plugins new my-plugin") from error
     return Project(name, project.get("version", "0"), tuple(project.get("dependencies", ())), plugins)
 
 
@@ -51,7 +51,7 @@ def link(folder: Path, site: Path | None = None) -> Project:
     project = read_project(folder)
     record = scan.from_folder(folder)
     if record.package_path is None:
-        raise PluginInstallError(f"`{folder}` has no package with a `{FILE_NAME}`", hint="peg plugins new")
+        raise PluginInstallError(f"`{folder}` has no package with a `{FILE_NAME}`", hint="peg plugins new my-plugin")
     site = site or Path(sysconfig.get_path("purelib"))
     stem = normalised(project.name).replace("-", "_")
     info = site / f"{stem}-{project.version}.dist-info"

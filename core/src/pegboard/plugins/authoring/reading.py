@@ -105,10 +105,30 @@ def _is_static(function: Function) -> bool:
     return any(_name(node) == "staticmethod" for node in function.decorator_list)
 
 
+def unmarked_hooks(manifest: Mapping[str, Any], folder: Path) -> tuple[str, ...]:
+    """Methods of the entry that have the name of a hook and no `@hookimpl`, so that they are not called.
+
+    Only the module of the entry is read; empty also where that does not tell.
+    """
+    entry = manifest.get("entry", "")
+    root = _package_root(folder, entry)
+    try:
+        trees = {path: ast.parse(path.read_bytes()) for path in _places(root, entry)[:1]}
+        return _entry(root, entry, trees).unmarked
+    except (NotThere, NotReadable, SyntaxError, OSError, ValueError, RecursionError):
+        return ()
+
+
+def _places(root: Path, entry: str) -> list[Path]:
+    """The file of the entry's module."""
+    base = root.joinpath(*entry.partition(":")[0].split(".")[1:])
+    return [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+
+
 def _entry(root: Path, entry: str, trees: Mapping[Path, ast.Module]) -> Entry:
     module, _, attribute = entry.partition(":")
     base = root.joinpath(*module.split(".")[1:])
-    places = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    places = _places(root, entry)
     if not places:
         if any(base.parent.glob(f"{base.name}.*")):
             raise NotReadable(f"`{module}` is compiled")

@@ -48,8 +48,9 @@ BOARD_LIFE = frozenset({"board_started", "board_stopping"})
 """Hooks that never activate a plugin by themselves: they are called on every board."""
 
 _PLATFORMS = {"linux": "linux", "darwin": "macos", "win32": "windows"}
-_OWNED = {"tools": ".", "modules": "./-_", "agents": "./-_", "panels": ".", "health": "."}
-"""Contributions whose names begin with the plugin's id, and what may follow it."""
+_OWNED = {"tools": ".", "modules": "./-_", "panels": ".", "health": "."}
+"""Contributions whose names begin with the plugin's id, and what may follow it. Agents are not among them: their names
+are what people type, as those of commands, and of two plugins with one name one is refused."""
 _NEEDS_CODE = ("tools", "models", "agents", "modules", "health")
 
 

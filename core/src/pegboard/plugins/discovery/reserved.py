@@ -8,6 +8,21 @@ from __future__ import annotations
 COMMANDS: dict[str, tuple[str, ...]] = {
     "init": (),
     "run": (),
+    "runs": (
+        "list",
+        "show",
+        "events",
+        "prompt",
+        "context",
+        "explain",
+        "diff",
+        "resume",
+        "fork",
+        "replay",
+        "resolve",
+        "export",
+        "prune",
+    ),
     "agents": ("list", "info", "validate"),
     "plugins": (
         "list",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pegboard.lazy import json_beside
-from pegboard.plugins.discovery import manifest
+from pegboard.plugins.discovery import manifest, unfinished
 from pegboard.plugins.discovery.index import PluginRecord, foreign_finders, normalised, same_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def from_folder(path: str | Path) -> PluginRecord:
     given = Path(path).absolute()
     folder = _package_folder(given)
     if folder is None:
-        problem = ("schema", f"no `{manifest.FILE_NAME}` in `{given}`", "peg plugins new")
+        problem = ("schema", f"no `{manifest.FILE_NAME}` in `{given}`", "peg plugins new my-plugin")
         return PluginRecord(id=given.name, location=str(given), problems=[problem], source="folder")
     record = PluginRecord(
         id=folder.name, package=folder.name, package_path=str(folder), location=str(folder.parent), source="folder"
@@ -134,13 +134,17 @@ def _of_location(location: str) -> Iterator[tuple[str, str, Dist | None]]:
             yield normalised(dist.name), dist.info_path, dist
         return
     try:
-        names = sorted(entry.name for entry in os.scandir(location) if entry.name.endswith((".dist-info", ".egg-info")))
+        names = sorted(entry.name for entry in os.scandir(location) if _is_metadata(entry.name))
     except (OSError, ValueError):
         return
     for name in names:
         info_path = os.path.join(location, name)
         stem = name.rpartition(".")[0]
         yield normalised(stem.partition("-")[0]), info_path, _read_dist(location, info_path, stem)
+
+
+def _is_metadata(name: str) -> bool:
+    return name.endswith((".dist-info", ".egg-info")) and not name.startswith(unfinished.STASH)
 
 
 def _read_dist(location: str, info_path: str, stem: str) -> Dist | None:
@@ -195,7 +199,7 @@ def _installed(dist: Dist, name: str, value: str, search: Sequence[str]) -> Plug
         info_path=dist.info_path,
         file_hash=_file_hash(dist.record),
     )
-    record.problems = tuple(_blocked(dist))
+    record.problems = (*_blocked(dist), *_torn(dist))
     if not value.isidentifier():
         message = f"its entry point `{name} = {value}` must name a top-level package, without dots or colons"
         record.problems += (("schema", message, _uninstall(dist)),)
@@ -317,6 +321,13 @@ def _blocked(dist: Dist) -> Iterator[Problem]:
         if same_name(entry["dist"], dist.name) and manifest.in_range(dist.version, entry.get("versions", "")):
             reason = f"{dist.name} {dist.version} is on the block list: {entry['reason']}"
             yield "blocked", reason, f"peg plugins update {dist.name}"
+
+
+def _torn(dist: Dist) -> Iterator[Problem]:
+    """What an install that is under way, or was interrupted, has left half done."""
+    text = unfinished.torn(dist.location, dist.name)
+    if text is not None:
+        yield "files", text, unfinished.FIX
 
 
 def _file_hash(record: str) -> str | None:

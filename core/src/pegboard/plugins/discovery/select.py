@@ -63,6 +63,11 @@ class Decision:
         """The plugin's id."""
         return self.record.id
 
+    @property
+    def why(self) -> tuple[str, str, str, str]:
+        """State, reason, message and hint."""
+        return self.state, self.reason, self.message, self.hint
+
     def __repr__(self) -> str:
         return f"<{self.id}: {self.state}{f'({self.reason})' if self.reason else ''}>"
 
@@ -182,7 +187,8 @@ class _Switches:
             return "safe-mode", message, f"peg plugins disable {self.state.culprit or record.id}"
         scope = self.disabled.get(record.id) or self.state.disabled(record.id)
         if scope:
-            return scope, f"switched off by the {scope}", f"peg plugins enable {record.id}"
+            there = " --scope project" if scope == "project" else ""
+            return scope, f"switched off by the {scope}", f"peg plugins enable {record.id}{there}"
         return None
 
     def unknown(self, records: Sequence[PluginRecord]) -> list[str]:

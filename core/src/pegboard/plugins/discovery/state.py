@@ -11,6 +11,7 @@ import sys
 import time
 
 from pegboard import folders
+from pegboard.file_lock import file_lock
 from pegboard.regular import read_regular
 
 TYPE_CHECKING = False
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 SAFE_MODE_AFTER = 2
 """So many starts in a row that died during activation switch every plugin off for the next one."""
 PROJECT_FILE = os.path.join(".pegboard", "plugins.json")
+MAX_UNDECLARED = 50
+_USE = {"what", "target", "at"}
 _MAX_SIZE_BYTES = 16 * 1024 * 1024
-_LOCK_TIMEOUT_S = 5.0
-_LOCK_STALE_S = 30.0
-_TABLES = ("disabled", "grants", "quarantine", "plugins", "starts")
+_TABLES = ("disabled", "grants", "quarantine", "plugins", "starts", "reloaded", "undeclared")
 
 
 class State:
@@ -72,6 +73,16 @@ class State:
             return None
         return entry
 
+    def undeclared(self, record: PluginRecord) -> list[dict[str, Any]]:
+        """What this very version of a plugin did without permission: `{what, target, at}`, in the order of time."""
+        entry = self.data["undeclared"].get(record.id)
+        uses = entry.get("uses") if isinstance(entry, dict) and entry.get("key") == quarantine_key(record) else None
+        return [use for use in _list(uses) if isinstance(use, dict) and use.keys() == _USE]
+
+    def reloads(self, plugin: str, dist: str | None) -> bool:
+        """Whether a plugin is under development, so that a board reloads it when its files change."""
+        return dist is not None and self.data["reloaded"].get(plugin) == dist
+
     @property
     def failed_starts(self) -> int:
         """Starts in a row that ended during an activation."""
@@ -116,7 +127,7 @@ class StateFile:
         if not _changes(state, change) or self.path is None:
             return state
         os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
-        with _Lock(self.path + ".lock"):
+        with file_lock(self.path + ".lock"):
             state = self.read()
             if state.fault:
                 os.replace(self.path, self.path + ".broken")
@@ -141,6 +152,34 @@ class StateFile:
         """Grant what the manifest declares, to this distribution."""
         self.update(lambda tables: tables["grants"].__setitem__(record.id, _grant(record, at)))
 
+    def reload(self, plugins: Iterable[str], dist: str, *, on: bool) -> None:
+        """Have boards reload these plugins of a linked distribution when their files change, or not any more."""
+
+        def change(tables: dict[str, Any]) -> None:
+            for plugin in plugins:
+                tables["reloaded"].pop(plugin, None)
+                if on:
+                    tables["reloaded"][plugin] = dist
+
+        self.update(change)
+
+    def remember_undeclared(self, uses: Iterable[tuple[PluginRecord, str, str]], at: float | None = None) -> None:
+        """Remember what plugins did without permission: record, what, target. Of each plugin the first so many."""
+        now = time.time() if at is None else at
+
+        def change(tables: dict[str, Any]) -> None:
+            for record, what, target in uses:
+                known = State(tables).undeclared(record)
+                if len(known) < MAX_UNDECLARED and all((use["what"], use["target"]) != (what, target) for use in known):
+                    known.append({"what": what, "target": target, "at": now})
+                tables["undeclared"][record.id] = {"key": quarantine_key(record), "uses": known}
+
+        self.update(change)
+
+    def release(self, plugin: str) -> None:
+        """Let a plugin out of quarantine: its files changed, which is a new chance."""
+        self.update(lambda tables: tables["quarantine"].pop(plugin, None))
+
     def put_in_quarantine(self, record: PluginRecord, reason: str, at: float | None = None) -> None:
         """Remember that this version of a plugin must not be started."""
         entry = {"key": quarantine_key(record), "reason": reason, "at": time.time() if at is None else at}
@@ -150,7 +189,7 @@ class StateFile:
         """An uninstall: grants, quarantine and switches go; the id stays known, so a new owner inherits nothing."""
 
         def change(tables: dict[str, Any]) -> None:
-            for name in ("grants", "quarantine", "disabled"):
+            for name in ("grants", "quarantine", "disabled", "reloaded", "undeclared"):
                 tables[name].pop(plugin, None)
             if State(tables).culprit == plugin:
                 tables["starts"].clear()
@@ -169,6 +208,8 @@ class StateFile:
         def change(tables: dict[str, Any]) -> None:
             for plugin in [name for name, entry in tables["grants"].items() if _dist(entry) not in installed]:
                 del tables["grants"][plugin]
+            for plugin in [name for name, dist in tables["reloaded"].items() if dist not in installed]:
+                del tables["reloaded"][plugin]
             # Safe mode ends with the plugin that was the reason for it.
             if (culprit := State(tables).culprit) and _dist(tables["plugins"].get(culprit)) not in installed:
                 tables["starts"].clear()
@@ -298,40 +339,3 @@ def _write(path: str, data: dict[str, Any]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-
-
-class _Lock:
-    """A lock file: made by whoever creates it, and taken over when its owner left it behind."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while not self._try():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"`{self._path}` is held by another process")
-            time.sleep(0.01)
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            os.unlink(self._path)
-        except OSError:
-            pass
-
-    def _try(self) -> bool:
-        try:
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        except FileExistsError:
-            self._break_if_stale()
-            return False
-        return True
-
-    def _break_if_stale(self) -> None:
-        try:
-            if time.time() - os.stat(self._path).st_mtime > _LOCK_STALE_S:
-                os.unlink(self._path)
-        except OSError:
-            pass

@@ -25,12 +25,13 @@ _MISSING: Any = object()
 class Layers:
     """All layers of one hook."""
 
-    __slots__ = ("_calls", "_depth", "_returns", "_starters", "_watched")
+    __slots__ = ("_calls", "_checked", "_depth", "_returns", "_starters", "_watched")
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._depth = len(calls.implementations)
         self._returns: type | tuple[type, ...] = calls.spec.returns or object
+        self._checked = calls.check is not None
         self._starters = [starter(each, calls.spec.args) for each in calls.implementations]
         self._watched = [calls.watch.wants_success(each) for each in calls.implementations]
 
@@ -50,6 +51,8 @@ class Layers:
                 return await self._left_behind(index, inward, began, answer)
             if not isinstance(answer, self._returns):
                 self._calls.wrong(index, answer)
+            if self._checked and not inward.is_result(answer):
+                self._calls.verify(index, answer, ctx, value)
         except BaseException as error:
             return await self._after_error(index, ctx, value, inward, began, error)
         finally:
@@ -144,6 +147,10 @@ class _Inward(Pause):
             if self._settled is not None and not self._settled.done():
                 self._settled.set_result(None)
         return self._result
+
+    def is_result(self, answer: object) -> bool:
+        """Whether an answer is what the inner body gave, untouched."""
+        return answer is self._result
 
     async def outcome(self, error: BaseException, layer: Implementation) -> Any:
         """What the inner body did, when the layer failed with `error` after it had called it."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from pegboard.deadline import AbandonedError
-from pegboard.errors import HookTimeoutError
+from pegboard.errors import HookTimeoutError, where
 
 if TYPE_CHECKING:
     from pegboard.interfaces import Clock
@@ -119,10 +119,10 @@ class Breaker:
             self._quarantine(plugin)
 
     def _log_once(self, circuit: _Circuit, plugin: str, hook: str, error: BaseException) -> None:
-        text = _told(error)
+        text, place = _told(error), where(error)
         circuit.seen[text] += 1
         if circuit.seen[text] == 1:
-            _log.warning("plugin `%s` failed in hook `%s`: %s", plugin, hook, text)
+            _log.warning("plugin `%s` failed in hook `%s`: %s%s", plugin, hook, text, f" ({place})" if place else "")
 
 
 def is_timeout(error: BaseException) -> bool:

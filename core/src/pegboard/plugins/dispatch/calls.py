@@ -6,6 +6,7 @@ All kinds share this; none of it runs while nothing fails, unless the hook is ti
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from inspect import isasyncgen, iscoroutine
 from time import perf_counter
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import msgspec
 
-from pegboard.deadline import AbandonedError
-from pegboard.errors import HookTypeError, PegboardError
+from pegboard.deadline import AbandonedError, LeftBehind
+from pegboard.errors import HookTypeError, PegboardError, describe
 from pegboard.plugins.dispatch.attribution import CallRecord, Outcome, Report
 from pegboard.plugins.dispatch.breaker import is_timeout
 from pegboard.plugins.dispatch.diff import changes
 from pegboard.plugins.dispatch.implementation import Implementation
+from pegboard.plugins.dispatch.results import check_of
 from pegboard.types import Ask, Deny
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Watch(Protocol):
 class Calls:
     """The implementations of one dispatcher, and the rules for what they do."""
 
-    __slots__ = ("explain", "implementations", "spec", "timed", "watch")
+    __slots__ = ("check", "explain", "implementations", "spec", "timed", "watch")
 
     def __init__(
         self, spec: Spec, implementations: Sequence[Implementation], watch: Watch, *, explain: bool = False
@@ -62,6 +64,8 @@ class Calls:
         self.watch = watch
         self.explain = explain
         self.timed = spec.timed or explain
+        self.check = check_of(spec)
+        """What looks into an answer; `None` where its class says it all."""
 
     def fault(self, index: int, error: BaseException, began: float | None, current: Any) -> Any:
         """Charge an implementation with `error`; what stands in for its answer.
@@ -103,6 +107,22 @@ class Calls:
             plugin=plugin,
         )
 
+    def verify(self, index: int, answer: object, *arguments: object) -> None:
+        """Refuse an answer of the right type that holds what it must not."""
+        problem = "there is what does not belong there"
+        try:
+            if self.check is None or self.check(answer, *arguments):
+                return
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            problem = describe(error)
+        plugin = self.implementations[index].plugin
+        raise HookTypeError(
+            f"plugin `{plugin}` returned `{type(answer).__name__}` from `{self.spec.name}`, and in it {problem}",
+            plugin=plugin,
+        )
+
     def check_writable(self, index: int, before: object, after: object) -> None:
         """Refuse an answer that differs from `before` where the spec does not allow it."""
         if after is None or not isinstance(before, msgspec.Struct):
@@ -132,6 +152,8 @@ class Calls:
 
     def _charge(self, index: int, error: BaseException, began: float | None) -> None:
         outcome: Outcome = "timeout" if is_timeout(error) else "error"
+        plugin = self.implementations[index].plugin
+        logging.getLogger(f"pegboard.plugin.{plugin}").debug("hook `%s` failed", self.spec.name, exc_info=error)
         self.watch.report.fault(self._record(index, began, outcome, code_of(error), None), error)
         self.watch.failed(self.implementations[index], error)
 
@@ -158,6 +180,8 @@ def goes_up(error: BaseException) -> bool:
     `CancelledError` goes up when the task is being cancelled; otherwise the plugin made it. `SystemExit`, a
     `GeneratorExit` of its own and whatever else is no `Exception` are faults: a plugin does not end the host.
     """
+    if isinstance(error, LeftBehind):
+        return True
     if isinstance(error, asyncio.CancelledError):
         return isinstance(error, AbandonedError) or _is_being_cancelled()
     return isinstance(error, KeyboardInterrupt) or (isinstance(error, GeneratorExit) and _was_thrown_at_us(error))

@@ -58,6 +58,7 @@ def _shape_of(calls: Calls) -> _Shape:
         bool(spec.writable),
         calls.timed,
         len(returns) if returns is not None else None,
+        calls.check is not None,
         tuple(_shape_of_one(calls, index) for index in range(len(calls.implementations))),
     )
 
@@ -119,7 +120,8 @@ class _Source:
         self.value: str = shape[2] or ""
         self.sync_only, self.writable, self.timed = shape[3:6]
         self.classes: int | None = shape[6]
-        self.ones: tuple[tuple[Any, ...], ...] = shape[7]
+        self.checked: bool = shape[7]
+        self.ones: tuple[tuple[Any, ...], ...] = shape[8]
 
     def text(self) -> str:
         """`bind(calls, …)`, which returns the dispatcher."""
@@ -131,7 +133,7 @@ class _Source:
         return "\n".join(lines)
 
     def _prebound(self) -> list[str]:
-        lines = ["fault, wrong, called = calls.fault, calls.wrong, calls.called"]
+        lines = ["fault, wrong, called, verify = calls.fault, calls.wrong, calls.called, calls.verify"]
         lines += [f"t{k} = class_list[{k}]" for k in range(self.classes or 0)]
         for i, (shut, _, _, own_context, has_kinds, watched) in enumerate(self.ones):
             lines += [f"f{i}, m{i} = functions[{i}], implementations[{i}]", f"p{i} = m{i}.plugin"]
@@ -190,6 +192,8 @@ class _Source:
             "collect": [f"add((p{i}, r))"],
             "gate": [f"found.append((p{i}, r))"],
         }.get(self.kind, [])
+        if self.checked:
+            use = [f"if r: verify({', '.join([str(i), 'r', *self.args])})", *use]
         if self.writable:
             use = [f"calls.check_writable({i}, {self.value}, r)", *use]
         if self.classes is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pegboard import deadline
 from pegboard.deadline import Pause, finish
+from pegboard.errors import HookTypeError
 from pegboard.plugins.dispatch.calls import Calls
 from pegboard.plugins.dispatch.implementation import Implementation, starter
 
@@ -58,6 +59,7 @@ class _Guard(Pause):
         "_held",
         "_implementation",
         "_index",
+        "_kind",
         "_source",
         "_transformer",
     )
@@ -70,6 +72,8 @@ class _Guard(Pause):
         self._source = source
         self._held: deque[Any] = deque(maxlen=_HELD_ITEMS)
         """What was handed in since the last output."""
+        self._kind: type = object
+        """Of what is handed in; what comes out must be of it too."""
         self._error: BaseException | None = None
         """What the source raised."""
         self._ctx = ctx
@@ -83,6 +87,8 @@ class _Guard(Pause):
             while True:
                 try:
                     item = await self._next(self._transformer or self._start())
+                    if not isinstance(item, self._kind) and item is not _END:
+                        raise self._wrong(item)
                 except BaseException as error:
                     self._judge(error, began)
                     break
@@ -116,6 +122,7 @@ class _Guard(Pause):
             finally:
                 self.leave()
             self._held.append(item)
+            self._kind = item.__class__
             self.turn += 1
             yield item
 
@@ -132,6 +139,11 @@ class _Guard(Pause):
             return await finish(step, waiting, self._implementation, self)
         except StopAsyncIteration:
             return _END
+
+    def _wrong(self, item: object) -> HookTypeError:
+        plugin, wanted = self._implementation.plugin, self._kind.__name__
+        text = f"plugin `{plugin}` gave `{type(item).__name__}` from `{self._calls.spec.name}`; it wants `{wanted}`"
+        return HookTypeError(text, plugin=plugin)
 
     def _judge(self, error: BaseException, began: float) -> None:
         if error is self._error:

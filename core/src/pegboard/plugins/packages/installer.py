@@ -10,13 +10,17 @@ import importlib.metadata
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pegboard.errors import PluginInstallError
-from pegboard.plugins.packages import programs, throwaway, wheels
+from pegboard.plugins.discovery.index import same_name
+from pegboard.plugins.packages import programs, throwaway, transaction, wheels
+from pegboard.plugins.packages.interrupts import Interrupts
+from pegboard.plugins.packages.placing import Installed
 from pegboard.plugins.packages.wheels import OfferedPlugin, WheelFile
 
 
@@ -52,7 +56,7 @@ def prepare(spec: str, folder: Path, *, upgrade: bool = False) -> InstallPlan:
     files = _files(spec, folder, upgrade=upgrade)
     if not files:
         raise NothingToInstallError(f"`{spec}` is installed already", hint="peg plugins list")
-    installed = wheels.Installed.here()
+    installed = Installed.here()
     found = tuple(wheels.inspect(file, installed) for file in files)
     versions = programs.installed_versions()
     return InstallPlan(
@@ -85,59 +89,27 @@ def _problems(found: Sequence[WheelFile]) -> list[str]:
     return problems + programs.conflicts(found)
 
 
-def carry_out(plan: InstallPlan, folder: Path, test: Callable[[Sequence[str]], None]) -> None:
+def carry_out(
+    plan: InstallPlan, test: Callable[[Sequence[str]], None], interrupts: Interrupts, *, lock: int | None
+) -> None:
     """Install the wheels of a plan and try its plugins; on any failure everything is as it was before.
 
     Args:
         plan: what `prepare` made.
-        folder: a place for the files that are replaced, until it is known that the new ones work.
         test: tries plugins by id, and raises when one does not work.
+        interrupts: a section of it is open; only the trial may be broken off.
+        lock: what `transaction.locked` gave, which is held.
     """
-    backup = Backup.take(list(plan.replaces), folder / "replaced")
+    journal = transaction.begin_install(plan.wheels)
     try:
-        programs.install([wheel.path for wheel in plan.wheels])
+        programs.install([wheel.path for wheel in plan.wheels], lock=lock)
         importlib.invalidate_caches()
-        test([plugin.id for _, plugin in plan.plugins])
+        with interrupts.let_through():
+            test([plugin.id for _, plugin in plan.plugins])
     except BaseException:
-        _roll_back(plan, backup)
+        transaction.undo(journal)
         raise
-
-
-def _roll_back(plan: InstallPlan, backup: Backup) -> None:
-    importlib.invalidate_caches()
-    present = programs.installed_versions()
-    if names := [wheel.name for wheel in plan.wheels if wheel.name in present]:
-        programs.uninstall(names)
-    backup.restore()
-    importlib.invalidate_caches()
-
-
-class Backup:
-    """The files of distributions that are about to be replaced."""
-
-    def __init__(self, copies: Sequence[tuple[Path, Path]]) -> None:
-        self._copies = copies
-        """Where each file belongs, and where its copy is."""
-
-    @classmethod
-    def take(cls, names: Sequence[str], folder: Path) -> Backup:
-        """Copy every file that the RECORDs of these distributions list."""
-        copies: list[tuple[Path, Path]] = []
-        for name in names:
-            for file in importlib.metadata.distribution(name).files or ():
-                source = Path(str(file.locate()))
-                if source.is_file() and source.suffix != ".pyc":
-                    copy = folder / str(len(copies))
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(source, copy)
-                    copies.append((source, copy))
-        return cls(copies)
-
-    def restore(self) -> None:
-        """Put every file back where it was."""
-        for source, copy in self._copies:
-            source.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(copy, source)
+    transaction.end(journal)
 
 
 def try_plugins(ids: Sequence[str], *, limit_s: float = 60.0) -> None:
@@ -157,22 +129,27 @@ def probe(id: str, *, limit_s: float = 60.0) -> dict[str, Any]:
     return throwaway.ask("pegboard.plugins.packages.probe", id, limit_s=limit_s)
 
 
-def remove(dist: str, info_path: str | None) -> None:
+def remove(dist: str, info_path: str | None, *, lock: int | None = None) -> None:
     """Take a distribution out, however broken it is: what pip or uv will not touch is removed by its own RECORD.
 
     Raises:
         PluginInstallError: something of it is still there.
     """
-    folder = Path(info_path) if info_path else None
-    if folder is None or (folder / "RECORD").is_file():
-        try:
-            programs.uninstall([dist])
-        except PluginInstallError:
-            if folder is None:
-                raise
-    if folder is not None and folder.is_dir():
-        _remove_by_record(folder)
-    importlib.invalidate_caches()
+    info = Path(info_path) if info_path else None
+    journal = transaction.begin_uninstall(dist, info)
+    try:
+        if info is None:
+            programs.uninstall([dist], lock=lock)
+            return
+        if (info / "RECORD").is_file() and same_name(info.name.partition("-")[0], dist):
+            with suppress(PluginInstallError):
+                programs.uninstall([dist], lock=lock)
+        if info.is_dir():
+            _remove_by_record(info)
+    finally:
+        if journal is not None:
+            transaction.end(journal)
+        importlib.invalidate_caches()
 
 
 def _remove_by_record(info: Path) -> None:

@@ -7,14 +7,15 @@ no pip, uv installs. Indexes and mirrors are set by pip's environment variables,
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -24,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from pegboard.errors import PluginInstallError
 from pegboard.plugins.discovery.index import normalised
+from pegboard.plugins.packages import present
 from pegboard.plugins.packages.wheels import WheelFile, sha256_of
 
 _LIMIT_S = 600.0
@@ -90,62 +92,58 @@ def fetch(wanted: Sequence[Wanted], folder: Path) -> list[Path]:
     return [_fetch(item, folder) for item in wanted]
 
 
-def install(wheels: Sequence[str]) -> None:
-    """Put wheels into this environment as they are; what they replace is removed."""
+def install(wheels: Sequence[str], *, lock: int | None = None) -> None:
+    """Put wheels into this environment as they are; what they replace is removed.
+
+    Args:
+        wheels: their paths.
+        lock: a descriptor that is left open in the program, so that what is locked stays so if only we are killed.
+    """
     tool = installing_tool()
     if tool.name == "uv":
         options = ["-p", sys.executable, "--no-deps", "--offline", "--reinstall", "--compile-bytecode"]
     else:
         options = ["--no-deps", "--no-index", "--force-reinstall", "--quiet", "--no-warn-script-location"]
-    _run(tool, ["install", *options, *wheels], "the wheels could not be installed")
+    _run(tool, ["install", *options, *wheels], "the wheels could not be installed", lock)
 
 
-def uninstall(names: Sequence[str]) -> None:
+def uninstall(names: Sequence[str], *, lock: int | None = None) -> None:
     """Take distributions out of this environment; nothing of them is imported."""
     tool = installing_tool()
     options = ["-p", sys.executable] if tool.name == "uv" else ["--yes", "--quiet"]
-    _run(tool, ["uninstall", *options, *names], f"`{', '.join(names)}` could not be uninstalled")
+    _run(tool, ["uninstall", *options, *names], f"`{', '.join(names)}` could not be uninstalled", lock)
 
 
 def installed_versions() -> dict[str, str]:
     """Versions by normalised name."""
-    return {normalised(dist.name): dist.version for dist in importlib.metadata.distributions() if dist.name}
+    return present.versions()
 
 
 def conflicts(wheels: Sequence[WheelFile]) -> list[str]:
     """Requirements that would not hold after installing `wheels`, of them and of everything that is installed."""
     coming = {wheel.name: wheel.version for wheel in wheels}
-    versions = {**installed_versions(), **coming}
+    versions = {**present.versions(), **coming}
     needs = [(wheel.name, text) for wheel in wheels for text in wheel.requires]
-    for dist in importlib.metadata.distributions():
-        name = normalised(dist.name or "")
-        if name and name not in coming:
-            needs += [(name, text) for text in dist.requires or () if _touches(text, coming)]
+    for item in present.distributions():
+        if item.name not in coming:
+            needs += [(item.name, text) for text in item.requires if _touches(text, coming)]
     return sorted({complaint for name, text in needs for complaint in _complaints(name, text, versions)})
 
 
 def unmet(name: str) -> list[str]:
     """Requirements of an installed distribution that do not hold."""
-    try:
-        needs = importlib.metadata.distribution(name).requires or ()
-    except importlib.metadata.PackageNotFoundError:
+    found = present.by_name(name)
+    if found is None:
         return []
-    versions = installed_versions()
-    return [complaint for text in needs for complaint in _complaints(normalised(name), text, versions)]
+    versions = present.versions()
+    return [complaint for text in found.requires for complaint in _complaints(found.name, text, versions)]
 
 
 def dependants(name: str) -> list[str]:
     """The installed distributions that need this one."""
     name = normalised(name)
-    found = set()
-    for dist in importlib.metadata.distributions():
-        if (
-            dist.name
-            and normalised(dist.name) != name
-            and any(_touches(text, {name: ""}) for text in dist.requires or ())
-        ):
-            found.add(normalised(dist.name))
-    return sorted(found)
+    others = (item for item in present.distributions() if item.name != name)
+    return sorted({item.name for item in others if any(_touches(text, {name: ""}) for text in item.requires)})
 
 
 def _complaints(name: str, text: str, versions: Mapping[str, str]) -> Iterator[str]:
@@ -217,24 +215,41 @@ def local_path(url: str) -> str:
     return url2pathname(unquote(urlsplit(url).path)) if os.name == "nt" else unquote(urlsplit(url).path)
 
 
-def _run(tool: Tool, arguments: Sequence[str], failure: str) -> str:
-    environment = {**os.environ, **_QUIET, **tool.environment}
+def _run(tool: Tool, arguments: Sequence[str], failure: str, lock: int | None = None) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*tool.command, *arguments],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=_LIMIT_S,
-            env=environment,
-            check=False,
+            env={**os.environ, **_QUIET, **tool.environment},
+            # A session of its own: the terminal's Ctrl-C must reach us, who can put things back, and not it.
+            start_new_session=True,
+            pass_fds=() if lock is None else (lock,),
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise PluginInstallError(f"{failure}: {error}") from error
-    if done.returncode:
-        raise PluginInstallError(f"{failure}: {_reason(done.stderr or done.stdout)}")
-    return done.stdout
+    try:
+        stdout, stderr = process.communicate(timeout=_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise PluginInstallError(f"{failure}: {error}") from error
+    finally:
+        _end(process)
+    if process.returncode:
+        raise PluginInstallError(f"{failure}: {_reason(stderr or stdout)}")
+    return stdout
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a program that still runs, with whatever it started."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.communicate()
 
 
 def _reason(text: str) -> str:

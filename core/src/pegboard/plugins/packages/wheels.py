@@ -9,28 +9,41 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import importlib.metadata
 import io
-import sys
-import sysconfig
+import os
+import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+import zlib
+from collections.abc import Iterator
+from email.message import Message
+from email.parser import HeaderParser
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from pegboard.errors import PluginInstallError
 from pegboard.plugins.discovery import manifest as manifests
 from pegboard.plugins.discovery.index import normalised
 from pegboard.plugins.discovery.scan import GROUP, parse_entry_points
+from pegboard.plugins.packages import placing
+from pegboard.plugins.packages.placing import Installed
 
 if TYPE_CHECKING:
     from pegboard.plugins.discovery.index import Problem
 
 _MAX_SIZE_BYTES = 2 * 1024**3
-_SCHEMES = ("purelib", "platlib", "scripts", "data", "headers")
+_MAX_INDEX_BYTES = 8 * 1024**2
+_MAX_TEXT_BYTES = {"METADATA": 1024**2, "RECORD": 8 * 1024**2, "entry_points.txt": 256 * 1024}
+_MAX_PLUGINS = 32
+_END = struct.Struct("<4s4H2LH")
+"""How a zip file ends: the numbers of files and bytes of its table of contents, and a comment of up to 64 KiB."""
+_END_BYTES = _END.size + 0xFFFF
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, csv.Error, EOFError, ValueError, RuntimeError, KeyError)
+"""What reading a broken zip file raises: `RuntimeError` where it is encrypted."""
 _UNLISTED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 
 
@@ -62,32 +75,6 @@ class WheelFile(msgspec.Struct, frozen=True, kw_only=True):
     """Why it must not be installed."""
 
 
-class Installed(NamedTuple):
-    """What is installed already and must not be overwritten by somebody else's wheel."""
-
-    owners: Mapping[str, str]
-    """Path below site-packages, and the distribution that owns it."""
-    packages: Mapping[str, str]
-    """Top-level package with an `__init__`, and the distribution that owns it."""
-    scripts: Mapping[str, str]
-
-    @classmethod
-    def here(cls) -> Installed:
-        """What is installed in the environment of this process."""
-        owners: dict[str, str] = {}
-        packages: dict[str, str] = {}
-        scripts: dict[str, str] = {}
-        for dist in importlib.metadata.distributions():
-            name = normalised(dist.name or "")
-            for file in dist.files or ():
-                owners.setdefault(file.as_posix(), name)
-                if len(file.parts) == 2 and file.name == "__init__.py":
-                    packages.setdefault(file.parts[0], name)
-            for script in _scripts(dist.read_text("entry_points.txt") or ""):
-                scripts.setdefault(script, name)
-        return cls(owners, packages, scripts)
-
-
 def inspect(path: str | Path, installed: Installed | None = None) -> WheelFile:
     """Everything about a wheel that can be known without running anything of it.
 
@@ -97,9 +84,10 @@ def inspect(path: str | Path, installed: Installed | None = None) -> WheelFile:
     path = Path(path)
     name, version = _named(path)
     try:
+        _check_index(path)
         with zipfile.ZipFile(path) as archive:
             return _inspect(path, archive, name, version, installed or Installed.here())
-    except (OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise PluginInstallError(f"`{path.name}` is no readable wheel: {error}", dist=name, version=version) from error
 
 
@@ -120,10 +108,12 @@ def _named(path: Path) -> tuple[str, str]:
 def _inspect(path: Path, archive: zipfile.ZipFile, name: str, version: str, installed: Installed) -> WheelFile:
     names = [item.filename for item in archive.infolist() if not item.is_dir()]
     info = _info_folder(names, name)
+    _check_sizes(archive, info, name)
     entry_points = _text(archive, f"{info}/entry_points.txt")
-    scripts = sorted({*_scripts(entry_points), *_script_files(names)})
-    problems = [*_sizes(archive), *_escapes(names), *_record(archive, info, names)]
-    problems += [*_start_code(names), *_shadows(names, info, name, installed), *_taken(scripts, name, installed)]
+    metadata = HeaderParser().parsestr(_text(archive, f"{info}/METADATA"))
+    scripts = _scripts(entry_points)
+    problems = [*_identity(info, metadata, name, version), *_record(archive, info, names)]
+    problems += placing.judge(names, scripts, name, installed)
     return WheelFile(
         path=str(path),
         name=name,
@@ -131,14 +121,56 @@ def _inspect(path: Path, archive: zipfile.ZipFile, name: str, version: str, inst
         sha256=sha256_of(path),
         size_bytes=path.stat().st_size,
         files=tuple(sorted(names)),
-        scripts=tuple(scripts),
-        requires=tuple(_headers(archive, info, "Requires-Dist")),
+        scripts=tuple(sorted({*scripts, *_script_files(names)})),
+        requires=tuple(metadata.get_all("Requires-Dist", ())),
         plugins=tuple(_plugins(archive, entry_points, name)),
         problems=tuple(problems),
     )
 
 
-# --- is it whole, and does it stay in its place ---------------------------------------------------------------------
+# --- is it small enough to be read ----------------------------------------------------------------------------------
+
+
+def _check_index(path: Path) -> None:
+    """Whether the table of contents, which is read as a whole, is small.
+
+    Raises:
+        PluginInstallError: it is not, or cannot be found.
+    """
+    with path.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size_bytes - _END_BYTES))
+        tail = file.read()
+    end = tail[tail.rfind(b"PK\5\6") :] if b"PK\5\6" in tail else b""
+    if len(end) < _END.size:
+        raise PluginInstallError(f"`{path.name}` is no readable wheel: it is no zip file")
+    *_, entries, index_bytes, _, _ = _END.unpack_from(end)
+    if entries == 0xFFFF or index_bytes > _MAX_INDEX_BYTES:
+        raise PluginInstallError(f"`{path.name}` is refused: it has more files than a plugin needs")
+
+
+def _check_sizes(archive: zipfile.ZipFile, info: str, name: str) -> None:
+    """Whether its members, as a whole and one by one, may be unpacked to be looked at.
+
+    Raises:
+        PluginInstallError: they may not. Python reads no more of a member than is declared for it.
+    """
+    items = archive.infolist()
+    size_bytes = sum(item.file_size for item in items)
+    if size_bytes > _MAX_SIZE_BYTES:
+        raise PluginInstallError(f"`{name}` is refused: it unpacks to {size_bytes // 1024**2} MiB", dist=name)
+    for item in items:
+        if item.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others are unpacked in one piece
+            raise PluginInstallError(f"`{name}` is refused: `{item.filename}` is not packed with deflate", dist=name)
+        is_manifest = item.filename.endswith(f"/{manifests.FILE_NAME}")
+        limit = _MAX_TEXT_BYTES.get(item.filename.removeprefix(f"{info}/"))
+        limit = manifests.MAX_SIZE_BYTES if is_manifest else limit
+        if limit is not None and item.file_size > limit:
+            text = f"`{name}` is refused: its {item.filename} has {item.file_size // 1024} KiB"
+            raise PluginInstallError(f"{text}, and {limit // 1024} are the limit", dist=name)
+
+
+# --- is it whole, and what it says it is ----------------------------------------------------------------------------
 
 
 def _info_folder(names: list[str], name: str) -> str:
@@ -148,27 +180,33 @@ def _info_folder(names: list[str], name: str) -> str:
     return folders.pop()
 
 
-def _sizes(archive: zipfile.ZipFile) -> Iterator[str]:
-    size_bytes = sum(item.file_size for item in archive.infolist())
-    if size_bytes > _MAX_SIZE_BYTES:
-        yield f"unpacks to {size_bytes // 1024**2} MiB"
+def _identity(info: str, metadata: Message, name: str, version: str) -> Iterator[str]:
+    """Installers go by the metadata, and a person by the name of the file."""
+    stem, _, folder_version = info.removesuffix(".dist-info").partition("-")
+    if normalised(stem) != name or not _same_version(folder_version, version):
+        yield f"its metadata is in `{info}`, which is not named after `{name}` {version}"
+    names, versions = metadata.get_all("Name", ()), metadata.get_all("Version", ())
+    if [normalised(str(said)) for said in names] != [name]:
+        yield f"its METADATA has the name {', '.join(f'`{said}`' for said in names) or 'of nothing'}, its file `{name}`"
+    if len(versions) != 1 or not _same_version(str(versions[0]), version):
+        said = ", ".join(map(str, versions)) or "none"
+        yield f"its METADATA has the version {said}, its file {version}"
 
 
-def _escapes(names: list[str]) -> Iterator[str]:
-    for name in names:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
-            yield f"`{name}` would be written outside of its folder"
+def _same_version(said: str, version: str) -> bool:
+    try:
+        return Version(said) == Version(version)
+    except InvalidVersion:
+        return False
 
 
 def _record(archive: zipfile.ZipFile, info: str, names: list[str]) -> Iterator[str]:
     """Whether RECORD lists exactly what is there, with the right hashes."""
-    text = _text(archive, f"{info}/RECORD")
-    if not text:
+    own = {f"{info}/{name}" for name in _UNLISTED}
+    listed = _listed(archive, f"{info}/RECORD", most=2 * len(names) + len(own))
+    if not listed:
         yield "it has no RECORD, so nothing can be checked or uninstalled"
         return
-    listed = {row[0]: row[1] for row in csv.reader(io.StringIO(text)) if len(row) == 3}
-    own = {f"{info}/{name}" for name in _UNLISTED}
     for name in names:
         if name in own:
             continue
@@ -178,6 +216,24 @@ def _record(archive: zipfile.ZipFile, info: str, names: list[str]) -> Iterator[s
             yield f"`{name}` is not what RECORD says"
     for name in listed.keys() - set(names) - own:
         yield f"RECORD lists `{name}`, which is missing"
+    if len(set(names)) < len(names):
+        yield "it has several files of one name"
+
+
+def _listed(archive: zipfile.ZipFile, record: str, *, most: int) -> dict[str, str]:
+    """Path and hash of each row.
+
+    Raises:
+        ValueError: there are more rows than that.
+    """
+    if record not in archive.NameToInfo:
+        return {}
+    with archive.open(record) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+        rows = csv.reader(text)
+        found = {row[0]: row[1] for row in islice(rows, most) if len(row) == 3}
+        if next(rows, None) is not None:
+            raise ValueError("its RECORD lists more files than there are")
+    return found
 
 
 def _record_hash(archive: zipfile.ZipFile, name: str) -> str:
@@ -186,58 +242,15 @@ def _record_hash(archive: zipfile.ZipFile, name: str) -> str:
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _start_code(names: list[str]) -> Iterator[str]:
-    for name in names:
-        target = _installed_path(name)
-        if "/" not in target and (target.endswith(".pth") or target in ("sitecustomize.py", "usercustomize.py")):
-            yield f"`{name}` would run at every start of Python"
-
-
-# --- does it take what belongs to others ----------------------------------------------------------------------------
-
-
-def _shadows(names: list[str], info: str, dist: str, installed: Installed) -> Iterator[str]:
-    tops: dict[str, str] = {}
-    for name in names:
-        target = _installed_path(name)
-        owner = installed.owners.get(target)
-        if owner not in (None, dist):
-            yield f"`{target}` belongs to `{owner}` and would be overwritten"
-        top = target.partition("/")[0]
-        if top != info and not name.partition("/")[0].endswith(".data"):
-            tops.setdefault(top.removesuffix(".py") if "/" not in target else top, name)
-    for top in sorted(tops):
-        owner = installed.packages.get(top)
-        if top in sys.stdlib_module_names:
-            yield f"`{top}` would hide a module of Python itself"
-        elif owner not in (None, dist):
-            yield f"`{top}` is a package of `{owner}`, and files would be added to it"
-
-
-def _taken(scripts: list[str], dist: str, installed: Installed) -> Iterator[str]:
-    folder = Path(sysconfig.get_path("scripts"))
-    for script in scripts:
-        owner = installed.scripts.get(script)
-        if owner not in (None, dist):
-            yield f"the command `{script}` belongs to `{owner}` and would be overwritten"
-        elif owner is None and (folder / script).exists():
-            yield f"the command `{script}` is there already and would be overwritten"
-
-
-def _installed_path(name: str) -> str:
-    """Where a member goes below site-packages; members of a `.data` folder lose scheme and folder."""
-    first, _, rest = name.partition("/")
-    if first.endswith(".data") and rest.partition("/")[0] in _SCHEMES[:2]:
-        return rest.partition("/")[2]
-    return name
-
-
 # --- what it brings -------------------------------------------------------------------------------------------------
 
 
 def _plugins(archive: zipfile.ZipFile, entry_points: str, dist: str) -> Iterator[OfferedPlugin]:
-    for id, package in _section(entry_points, GROUP).items():
-        raw = _bytes(archive, f"{package}/{manifests.FILE_NAME}")
+    offered = _section(entry_points, GROUP)
+    if len(offered) > _MAX_PLUGINS:
+        raise PluginInstallError(f"`{dist}` is refused: it brings more than {_MAX_PLUGINS} plugins", dist=dist)
+    for id, package in offered.items():
+        raw = _bytes(archive, f"{package}/{manifests.FILE_NAME}", manifests.MAX_SIZE_BYTES)
         if raw is None:
             yield OfferedPlugin(id=id, package=package, manifest=None, warnings=("it has no manifest",))
             continue
@@ -271,18 +284,13 @@ def _section(entry_points: str, group: str) -> dict[str, str]:
     return {name: value for section, name, value in parse_entry_points(entry_points) if section == group}
 
 
-def _headers(archive: zipfile.ZipFile, info: str, name: str) -> list[str]:
-    prefix = f"{name}: "
-    head = _text(archive, f"{info}/METADATA").partition("\n\n")[0]
-    return [line.removeprefix(prefix).strip() for line in head.splitlines() if line.startswith(prefix)]
-
-
 def _text(archive: zipfile.ZipFile, name: str) -> str:
-    return (_bytes(archive, name) or b"").decode("utf-8")
+    return (_bytes(archive, name, max(_MAX_TEXT_BYTES.values())) or b"").decode("utf-8")
 
 
-def _bytes(archive: zipfile.ZipFile, name: str) -> bytes | None:
-    try:
-        return archive.read(name)
-    except KeyError:
+def _bytes(archive: zipfile.ZipFile, name: str, limit: int) -> bytes | None:
+    """A member, and no more of it than one byte above the limit."""
+    if name not in archive.NameToInfo:
         return None
+    with archive.open(name) as file:
+        return file.read(limit + 1)

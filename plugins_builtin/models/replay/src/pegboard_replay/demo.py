@@ -1,7 +1,8 @@
 """`scripted:demo`: a model without a network that gives the same answer every time.
 
-It calls the first offered tool whose required arguments it finds in the task, then says what the tool answered. It is
-there to try things out: the tutorial, `peg init`, a test of a new tool.
+Of the offered tools whose required arguments it finds in the task it calls the one that has the most words of the task
+in its name and description, the first one of several; then it says what the tool answered. It is there to try things
+out: the tutorial, `peg init`, a test of a new tool.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from pegboard_replay.turns import FINAL_OUTPUT
 _NUMBER_WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _NUMBER: Final = re.compile(rf"-?\d+(?:\.\d+)?|\b(?:{'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE)
 _QUOTED: Final = re.compile(r"\"([^\"]+)\"|'([^']+)'|`([^`]+)`")
+_WORD: Final = re.compile(r"[a-z]{4,}")
+_CHANGING: Final = re.compile(
+    r"(?:delete|remove|write|replace|edit|move|rename|stash|restore|commit|merge)\b", re.IGNORECASE
+)
 _PATH: Final = re.compile(r"[\w.~-]*/[\w./-]+|\b[\w-]+\.[a-z]{1,5}\b")
 _WHOLE_TASK: Final = frozenset({"query", "text", "task", "question", "prompt", "message", "input"})
 """String arguments that take the whole task when it quotes nothing."""
@@ -80,8 +85,7 @@ def _next_call(request: ModelRequest) -> ToolCall | None:
     """A tool while none was called, then the structured output where one is wanted."""
     call_id = f"call_{sum(len(message.tool_calls) for message in request.messages) + 1}"
     wanted = [tool for tool in request.tools if tool.name == FINAL_OUTPUT]
-    offered = () if _results(request) else [tool for tool in request.tools if tool.name != FINAL_OUTPUT]
-    for tool in offered:
+    for tool in () if _results(request) else _fitting(request):
         arguments = fill_arguments(tool, _task(request))
         if arguments is not None:
             return ToolCall(id=call_id, name=tool.name, arguments=arguments)
@@ -89,6 +93,29 @@ def _next_call(request: ModelRequest) -> ToolCall | None:
         arguments = fill_arguments(wanted[0], _task(request), otherwise=_answer(request))
         return ToolCall(id=call_id, name=FINAL_OUTPUT, arguments=arguments or {})
     return None
+
+
+def _fitting(request: ModelRequest) -> list[ToolSpec]:
+    """The tools in the order in which they fit the task. One of a plugin, which has a prefix, must speak of it, and one
+    that changes something is used only where the task says so: many may be installed, and to delete a file answers no
+    other question.
+    """
+    task = _task(request)
+    likeness = {
+        tool.name: _likeness(tool, task)
+        for tool in request.tools
+        if tool.name != FINAL_OUTPUT
+        and (not (verb := _CHANGING.match(tool.description)) or verb[0].lower() in task.lower())
+    }
+    fitting = [tool for tool in request.tools if tool.name in likeness]
+    return sorted(
+        (tool for tool in fitting if likeness[tool.name] or "." not in tool.name), key=lambda tool: -likeness[tool.name]
+    )
+
+
+def _likeness(tool: ToolSpec, task: str) -> int:
+    """How many words of the task a tool speaks of; short ones are in every text."""
+    return len(set(_WORD.findall(task.lower())) & set(_WORD.findall(f"{tool.name} {tool.description}".lower())))
 
 
 def _answer(request: ModelRequest) -> str:

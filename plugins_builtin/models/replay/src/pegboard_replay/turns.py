@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast, runtime_checkable
 
 import msgspec
+from pegboard.assembling import parse_call
 from pegboard.errors import ModelFault
-from pegboard.model import parse_call
 from pegboard.types import (
     Content,
     Finish,

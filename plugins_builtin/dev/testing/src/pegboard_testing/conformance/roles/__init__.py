@@ -24,12 +24,13 @@ from pegboard_testing.conformance.roles.drivers import (
 )
 from pegboard_testing.conformance.roles.model import ModelSuite
 from pegboard_testing.conformance.roles.plugins import AgentSuite, GateSuite, ModuleSuite, ObserverSuite
-from pegboard_testing.conformance.roles.store import StoreSuite
+from pegboard_testing.conformance.roles.store import ConversationStoreSuite, StoreControlSuite, StoreSuite
 from pegboard_testing.conformance.roles.tool import ToolSuite
 
 __all__ = [
     "AgentSuite",
     "BusSuite",
+    "ConversationStoreSuite",
     "CryptoSuite",
     "EgressSuite",
     "EngineSuite",
@@ -42,6 +43,7 @@ __all__ = [
     "ProcessSuite",
     "SandboxSuite",
     "SecretsSuite",
+    "StoreControlSuite",
     "StoreSuite",
     "ToolSuite",
     "VectorStoreSuite",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.errors import FilesDeniedError
 from pegboard.interfaces import (
     Bus,
     Crypto,
@@ -18,6 +19,7 @@ from pegboard.interfaces import (
     Engine,
     Environment,
     Files,
+    Folder,
     Process,
     Sandbox,
     Secrets,
@@ -157,36 +159,152 @@ class FilesSuite:
         return root
 
     @pytest.fixture
-    def files(self, root: Path) -> Files:
-        """The driver, on `root`."""
+    def files(self) -> Files:
+        """The driver."""
         raise NotImplementedError("provide the fixture `files`")
 
-    def test_what_was_written_is_read(self, files: Files) -> None:
-        """Replaced whole, listed and removed."""
-        files.replace("a.txt", b"one")
-        files.replace("a.txt", b"two")
+    @pytest.fixture
+    def folder(self, files: Files, root: Path) -> Folder:
+        """What the driver makes of the root."""
+        return files.beneath(root)
 
-        assert list(files.list("")) == ["a.txt"]
-        with files.open("a.txt") as file:
-            assert file.read() in ("two", b"two")
-        files.remove("a.txt")
-        assert list(files.list("")) == []
+    def test_what_was_written_is_read(self, folder: Folder) -> None:
+        """Replaced whole, listed and removed."""
+        folder.replace("a.txt", b"one")
+        folder.replace("a.txt", b"two")
+
+        assert list(folder.list()) == ["a.txt"]
+        with folder.open("a.txt") as file:
+            assert file.read() == b"two"
+        folder.remove("a.txt")
+        assert list(folder.list()) == []
 
     @pytest.mark.parametrize(
         "path", ["../outside.txt", "a/../../outside.txt", "{root}/../outside.txt", "link", "up/outside.txt"]
     )
-    def test_no_path_leads_out(self, files: Files, root: Path, path: str) -> None:
+    def test_no_path_leads_out(self, folder: Folder, root: Path, path: str) -> None:
         """Neither dots nor absolute paths nor links: nothing outside is read, written or removed."""
         outside, inside = root.parent / "outside.txt", path.format(root=root)
         (root / "a").mkdir()
         (root / "link").symlink_to(outside)
         (root / "up").symlink_to(root.parent)
 
-        assert _attempt(lambda: files.open(inside).read()) not in ("secret", b"secret")
-        _attempt(lambda: files.replace(inside, b"x"))
-        _attempt(lambda: files.remove(inside))
+        assert _attempt(lambda: folder.open(inside).read()) != b"secret"
+        _attempt(lambda: folder.replace(inside, b"x"))
+        _attempt(lambda: folder.remove(inside))
 
         assert outside.read_text() == "secret"
+
+    def test_a_refusal_is_typed_and_tells_nothing(self, folder: Folder, root: Path) -> None:
+        """`files.denied`, and no word of what lies outside."""
+        (root / "up").symlink_to("..")
+        for path in ("../outside.txt", "up/outside.txt"):
+            with pytest.raises(FilesDeniedError) as raised:
+                folder.open(path)
+            assert str(root.parent) not in f"{raised.value} {raised.value.hint}"
+
+    def test_what_is_not_there_is_said(self, folder: Folder) -> None:
+        """As `FileNotFoundError`, whatever is asked."""
+        for act in (folder.open, folder.stat, folder.list, folder.remove, lambda path: folder.move(path, "b")):
+            with pytest.raises(FileNotFoundError):
+                act("a.txt")
+
+    def test_folders_are_made_on_the_way(self, folder: Folder) -> None:
+        """For a file and for a folder; one that is there is left alone."""
+        folder.replace("a/b/c.txt", b"x")
+        folder.make("a/d/e")
+        folder.make("a/d/e")
+
+        assert list(folder.list("a")) == ["b", "d"]
+
+    def test_the_kind_is_that_of_the_path_itself(self, folder: Folder, root: Path) -> None:
+        """A link is told as a link."""
+        folder.replace("a/b.txt", b"12345")
+        (root / "link").symlink_to("a/b.txt")
+
+        kinds = [folder.stat(path).kind for path in ("a/b.txt", "a", "link")]
+
+        assert kinds == ["file", "folder", "link"]
+        assert folder.stat("a/b.txt").size_bytes == 5
+
+    def test_a_link_inside_is_followed(self, folder: Folder, root: Path) -> None:
+        """To read and to write what it stands for."""
+        folder.replace("a/b.txt", b"one")
+        (root / "link").symlink_to("a")
+
+        folder.replace("link/b.txt", b"two")
+
+        with folder.open("a/b.txt") as file:
+            assert file.read() == b"two"
+
+    def test_the_mode_is_kept(self, folder: Folder, root: Path) -> None:
+        """A program stays one."""
+        (root / "run").write_bytes(b"x")
+        (root / "run").chmod(0o750)
+
+        folder.replace("run", b"y")
+
+        assert (root / "run").stat().st_mode & 0o777 == 0o750
+
+    def test_moving_never_overwrites(self, folder: Folder) -> None:
+        """The other file stays."""
+        folder.replace("a", b"a")
+        folder.replace("b", b"b")
+        with pytest.raises(FileExistsError):
+            folder.move("a", "b")
+
+        folder.move("a", "c")
+
+        assert list(folder.list()) == ["b", "c"]
+
+    def test_only_empty_folders_are_removed(self, folder: Folder) -> None:
+        """And links without what they lead to."""
+        folder.replace("a/b", b"x")
+        with pytest.raises(FilesDeniedError):
+            folder.remove("a")
+
+        folder.remove("a/b")
+        folder.remove("a")
+
+        assert list(folder.list()) == []
+
+    @pytest.mark.parametrize("path", [".git/hooks/x", ".git/config", "sub/.git/config", ".mcp.json", ".bashrc"])
+    def test_protected_paths_are_not_written(self, folder: Folder, root: Path, path: str) -> None:
+        """Also when they are absent, and by no renaming."""
+        folder.replace("plain/hooks/pre-commit", b"x")
+
+        with pytest.raises(FilesDeniedError):
+            folder.replace(path, b"x")
+        with pytest.raises(FilesDeniedError):
+            folder.make(path)
+        with pytest.raises((FilesDeniedError, FileNotFoundError)):
+            folder.move("plain", path)
+        with pytest.raises(FilesDeniedError):
+            folder.move("plain", ".git")
+
+        assert not (root / path).exists()
+
+    def test_nobody_waits_for_a_pipe(self, folder: Folder, root: Path) -> None:
+        """What is neither file nor folder is refused at once."""
+        os.mkfifo(root / "pipe")
+
+        for act in (lambda: folder.open("pipe"), lambda: folder.replace("pipe", b"x")):
+            with pytest.raises(FilesDeniedError):
+                act()
+
+    def test_a_file_with_a_second_name_is_not_written(self, folder: Folder, root: Path) -> None:
+        """A hard link may be a file of anywhere."""
+        os.link(root.parent / "outside.txt", root / "hard")
+
+        with pytest.raises(FilesDeniedError):
+            folder.replace("hard", b"x")
+
+    @pytest.mark.parametrize("path", ["nul\0", "n" * 256, "d/" * 2048 + "x"], ids=["nul", "name", "path"])
+    def test_impossible_names_are_refused(self, folder: Folder, path: str) -> None:
+        """Typed, as everything else."""
+        for act in (folder.open, folder.stat, folder.list, folder.make, folder.remove):
+            with pytest.raises(FilesDeniedError):
+                act(path)
 
 
 def _attempt(act: Callable[[], Any]) -> Any:

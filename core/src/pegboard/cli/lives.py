@@ -1,0 +1,87 @@
+"""Another life of a recorded run: its agent must be found again, wherever it came from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pegboard.cli import targets
+from pegboard.errors import AgentError, AgentNotFoundError, RunBusyError, UsageError
+from pegboard.interfaces import RunRow, StoreControl
+from pegboard.runtime import Pegboard
+from pegboard.types import RunResult
+
+
+async def bring_agent(board: Pegboard, run: str) -> None:
+    """Have the agent of a recorded run on the board; one named as `module:object` is looked for there again.
+
+    Raises:
+        AgentNotFoundError: it is not where it was; the hint says what may help.
+    """
+    if board.store is None or await _row(board, run) is None:
+        return
+    row, _, _ = await board.store.load(run)
+    options = row.input["options"] if row.input else {}
+    try:
+        if options.get("target") is not None:
+            await board.add_agent(targets.agent_object(options["target"]))
+        else:
+            await board.find_agent(row.agent)
+    except AgentError as error:
+        raise _gone(row, options, error) from error
+
+
+def _gone(row: RunRow, options: dict[str, Any], error: AgentError) -> AgentNotFoundError:
+    decision = targets.off_board(row.agent) if options.get("target") is None else None
+    message, hint = error.message, error.hint
+    if decision is not None:
+        message = f"it is of plugin `{decision.id}`, which is not on the board: {decision.message or 'it was left out'}"
+        hint = decision.hint or f"peg plugins info {decision.id}"
+    elif options.get("target") is not None:
+        there = options.get("workspace") or "."
+        hint = f"cd {there}" if Path(there) != Path.cwd() else f"peg runs show {row.run}"
+    return AgentNotFoundError(f"the agent of run `{row.run}` is not there: {message}", hint=hint)
+
+
+async def resume(board: Pegboard, run: str) -> RunResult:
+    """Go on with a run.
+
+    Raises:
+        UsageError: it is a child run, which goes on with the run that started it.
+        RunBusyError: another process drives it.
+    """
+    row = await _row(board, run)
+    if row is not None:
+        await _check_free(board, row)
+        await bring_agent(board, run)
+    result = await board.resume(run, check=False)
+    if isinstance(result.error, RunBusyError):  # since then
+        result.error.hint = _follow(run)
+    return result
+
+
+async def _row(board: Pegboard, run: str) -> RunRow | None:
+    rows = await board.store.runs(prefix=run, limit=1) if board.store is not None else ()
+    return rows[0] if rows and rows[0].run == run else None
+
+
+async def _check_free(board: Pegboard, row: RunRow) -> None:
+    if row.root != row.run:
+        raise UsageError(
+            f"`{row.run}` is a child run, which goes on with run `{row.root}`", hint=f"peg runs resume {row.root}"
+        )
+    if isinstance(board.store, StoreControl) and await board.store.driven([row.run]):
+        raise RunBusyError(f"run `{row.run}` is being driven by another process", hint=_follow(row.run), run=row.run)
+
+
+def _follow(run: str) -> str:
+    return f"peg runs events {run} --follow"
+
+
+@asynccontextmanager
+async def open_board() -> AsyncIterator[Pegboard]:
+    """A board of every installed plugin."""
+    async with Pegboard(autoload=True, workspace=Path.cwd()) as board:
+        yield board
