@@ -1,0 +1,1 @@
+"""The files driver: folders that nothing leads out of."""
