@@ -1,0 +1,1 @@
+"""Plain analysers: each takes files and gives typed facts, figures or findings. Nothing here knows of pegboard."""
