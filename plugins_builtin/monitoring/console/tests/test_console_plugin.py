@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -24,7 +25,7 @@ class Context:
 
 def active(**config: Any) -> Plugin:
     plugin = Plugin()
-    plugin.activate(cast(HostContext, Context(**config)))
+    asyncio.run(plugin.activate(cast(HostContext, Context(**config))))
     return plugin
 
 
@@ -64,7 +65,7 @@ def test_finished_runs_are_forgotten(capsys: pytest.CaptureFixture[str]) -> None
     for kind in ("run.started", "run.finished"):
         console.on_event(event(kind))
 
-    assert console._depths == {}
+    assert console._places == {}
 
 
 def test_a_degradation_is_said_once_and_counted_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,17 +79,17 @@ def test_a_degradation_is_said_once_and_counted_at_the_end(capsys: pytest.Captur
     )
 
 
-@pytest.mark.parametrize(("end_reason", "lines"), [("completed", 0), ("failed", 1)])
+@pytest.mark.parametrize("end_reason", ["completed", "failed"])
 def test_a_quiet_command_says_only_what_went_wrong(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end_reason: str, lines: int
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end_reason: str
 ) -> None:
-    """`peg --quiet` sets a variable for plugins that talk."""
+    """`peg --quiet` sets a variable for plugins that talk; approvals and the end are told by `peg` itself."""
     monkeypatch.setenv("PEGBOARD_QUIET", "1")
     console = active()
-    for kind in ("run.started", "run.finished"):
-        console.on_event(event(kind, end_reason=end_reason))
+    for kind in ("run.started", "approval.requested", "approval.decided", "run.degraded", "run.finished"):
+        console.on_event(event(kind, end_reason=end_reason, resource="rm", what="cut", why="too long"))
 
-    assert len(capsys.readouterr().err.splitlines()) == lines
+    assert capsys.readouterr().err == "run r1 degraded: cut: too long\n"
 
 
 def test_untrusted_text_cannot_forge_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,3 +190,26 @@ def test_the_schema_equals_the_settings() -> None:
         shown = schema["properties"][name]
         assert (sorted(shown["enum"]), shown["default"]) == (sorted(field["enum"]), field["default"])
     assert schema["properties"].keys() == own["properties"].keys()
+
+
+def test_a_step_that_holds_others_ends_unsaid(capsys: pytest.CaptureFixture[str]) -> None:
+    """A child tells of its own end; only one that went wrong is said twice."""
+    console = active()
+    console.on_event(event("step.done", op="agent.call:a", status="completed"))
+    console.on_event(event("step.done", op="plugin:node:a"))
+    console.on_event(event("step.done", op="agent.call:b", status="failed"))
+
+    assert capsys.readouterr().err == "run r1 agent b failed\n"
+
+
+def test_under_quiet_no_run_tells_of_its_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the outermost nor a child."""
+    monkeypatch.setenv("PEGBOARD_QUIET", "1")
+    console = active()
+    console.on_event(event("run.started", run="a"))
+    console.on_event(event("run.finished", run="b", parent="a", end_reason="completed"))
+    console.on_event(event("run.finished", run="a", end_reason="completed"))
+
+    assert capsys.readouterr().err == ""

@@ -1,1 +1,1 @@
-"""Plain line output of pegboard runs."""
+"""What pegboard runs do, said on the terminal: plain lines, and live ones below them."""

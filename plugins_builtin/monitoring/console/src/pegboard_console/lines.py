@@ -92,6 +92,15 @@ def _step_done(event: Event) -> Line:
     )
 
 
+def is_told_otherwise(event: Event) -> bool:
+    """Whether an event is the good end of a step that only holds others: a child run tells of its own end, and what a
+    plugin does in steps of its own it tells by events of its own.
+    """
+    if event.kind != "step.done" or event.data.get("status") not in (None, "ok", "completed"):
+        return False
+    return str(event.data.get("op")).partition(":")[0] in ("agent.call", "plugin")
+
+
 def _step_failed(event: Event) -> Line:
     return Line(f"{_operation(event)} failed: {_fault(event.data)}", "bad")
 
@@ -160,6 +169,16 @@ def _anything(event: Event) -> Line:
     return Line(" ".join([visible(event.kind), *facts]), "faint")
 
 
+def _workflow_node(event: Event) -> Line:
+    data = event.data
+    why = data.get("reason") or data.get("code")
+    state = visible(data.get("state") or "?")
+    return Line(
+        f"node {visible(data.get('node', '?'))} {state}" + (f": {visible(why)}" if why else ""),
+        "bad" if state == "failed" else "faint",
+    )
+
+
 def _plainly(words: str, tone: Tone) -> Callable[[Event], Line]:
     """For kinds that need no more than a reason."""
 
@@ -193,6 +212,7 @@ _KINDS: Final[dict[str, tuple[Verbosity, Callable[[Event], Line]]]] = {
     "model.setting_ignored": ("normal", _anything),
     "plugin.fault": ("quiet", _plugin_fault),
     "plugin.state": ("verbose", _plugin_state),
+    "workflow.node": ("verbose", _workflow_node),
 }
 """From which verbosity on a kind is shown, and how; any other kind is shown as it is when verbose."""
 
@@ -252,13 +272,13 @@ def _tokens(usage: Any) -> str:
     read, written, cached = (_field(usage, f"{kind}_tokens") for kind in ("input", "output", "cache_read"))
     if read is None or written is None:
         return "tokens unknown"
-    from_cache = f" ({_count(cached)} cached)" if cached else ""
-    return f"{_count(read)} in{from_cache}, {_count(written)} out"
+    from_cache = f" ({count(cached)} cached)" if cached else ""
+    return f"{count(read)} in{from_cache}, {count(written)} out"
 
 
 def _total(data: dict[str, Any]) -> str:
     total = data.get("tokens")
-    return f"{_count(total)} tokens" if isinstance(total, int) else ""
+    return f"{count(total)} tokens" if isinstance(total, int) else ""
 
 
 def _cost(data: dict[str, Any]) -> str:
@@ -269,7 +289,8 @@ def _cost(data: dict[str, Any]) -> str:
     return f"cost unknown ({unpriced})" if unpriced else "cost unknown"
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
+    """A number as a person reads it: `12.4k`."""
     if number < 1000:
         return str(number)
     return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
@@ -280,4 +301,4 @@ def _field(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
-__all__ = ["Line", "Tone", "Verbosity", "line_for", "summary", "unsaid"]
+__all__ = ["Line", "Tone", "Verbosity", "count", "is_told_otherwise", "line_for", "summary", "unsaid"]
