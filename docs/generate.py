@@ -272,6 +272,8 @@ def configuration_page() -> str:
     return page(
         "Configuration",
         f"Layers, lowest first: {layers}. `peg config explain KEY` says where a value comes from.",
+        "Every setting can be a variable of the environment: `PEGBOARD__A__B=value` sets `a.b`, with `-` in the id of a"
+        " plugin written as `_`. `peg config set` checks a plugin's setting against the schema in its manifest.",
         schema_table(load_schema("config.schema.json")),
     )
 
@@ -327,7 +329,7 @@ def command_line_page() -> str:
 # --- API ------------------------------------------------------------------------------------------------------------
 
 API = {
-    "The board": ("Pegboard", "runtime.RunOptions"),
+    "The board": ("Pegboard", "types.options.RunOptions"),
     "Agents": ("Agent", "AgentConfig", "AgentRegistry"),
     "Tools": ("tool", "Tool", "ToolContext", "Module"),
     "Models and runs": ("ModelBase", "get_model_for_name", "AgentRunner", "RunResult", "StreamEvent"),
