@@ -219,8 +219,9 @@ async def _limited(run: Run, state: RunState, seconds: float) -> RunState:
     except (TimeoutError, deadline.AbandonedError) as exc:
         if not limit.expired() or _is_stopped(run):  # of something inside, or more than the time is over
             raise
-        if isinstance(exc, deadline.AbandonedError):
-            run.left_behind(exc.what)
+        abandoned = exc.__cause__ if isinstance(exc, TimeoutError) else exc  # from Python 3.13 on `timeout` replaces it
+        if isinstance(abandoned, deadline.AbandonedError):
+            run.left_behind(abandoned.what)
         raise turns.out_of_time(run) from exc
 
 

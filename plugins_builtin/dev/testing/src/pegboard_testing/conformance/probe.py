@@ -125,10 +125,10 @@ async def _cancelled(subject: Subject, where: str) -> float | None:
     async with Pegboard(autoload=True) as board:
         await board.plugins.activate(subject.plugin)
         agent = Agent("probe", model=model, tools=[FakeTool(returns=wait)])
-        run = asyncio.create_task(board.run(agent, "go", run="probe", check=False))
+        run = asyncio.create_task(board.run(agent, "go", run=f"in a {where}", check=False))
         await gate.reached()
         started = time.monotonic()
-        await board.cancel("probe", "conformance")
+        await board.cancel(f"in a {where}", "conformance")
         done, _ = await asyncio.wait({run}, timeout=10.0)
         return time.monotonic() - started if done else None
 
