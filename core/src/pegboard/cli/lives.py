@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +78,6 @@ def _follow(run: str) -> str:
     return f"peg runs events {run} --follow"
 
 
-@asynccontextmanager
-async def open_board() -> AsyncIterator[Pegboard]:
-    """A board of every installed plugin."""
-    async with Pegboard(autoload=True, workspace=Path.cwd()) as board:
-        yield board
+def board_here() -> Pegboard:
+    """A board of every installed plugin, which works in the current folder; not open yet."""
+    return Pegboard(autoload=True, workspace=Path.cwd())

@@ -79,7 +79,7 @@ def fork(run: str, step: str | None, go_on: bool, allow: tuple[str, ...]) -> Ans
 
 async def _fork(given: str, step: str | None) -> tuple[str, str]:
     run = (await _found(given)).run
-    async with lives.open_board() as board:
+    async with lives.board_here() as board:
         await lives.bring_agent(board, run)
         return run, await board.fork(run, before=step)
 
@@ -93,7 +93,7 @@ def replay(run: str) -> Answer:
 
 async def _replay(given: str, out: Output) -> Answer:
     run = (await _found(given)).run
-    async with lives.open_board() as board:
+    async with lives.board_here() as board:
         await lives.bring_agent(board, run)
         result = await board.replay(run)
         LiveText(out).end(result)

@@ -9,7 +9,7 @@ import configparser
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -217,10 +217,3 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str:
     return value[:300] if isinstance(value, str) else ""
-
-
-def iter_parents(name: str) -> Iterator[str]:
-    """`a.b.c` gives `a.b` and `a`."""
-    while "." in name:
-        name = name.rpartition(".")[0]
-        yield name
