@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from time import perf_counter, time
+from types import FrameType, SimpleNamespace
 from typing import Any, TextIO, cast
 
 import pytest
@@ -86,14 +88,14 @@ def event(kind: str, /, run: str = "r1", parent: str | None = None, **data: Any)
     return Event(id="x", run=run, parent=parent, seq=0, kind=kind, at=time(), data=data)
 
 
-def display(sight: Sight, broken: list[Any] | None = None) -> Live:
+def display(sight: Sight, broken: list[Any] | None = None, output: Any = None) -> Live:
     sight.be_stderr()
 
     def failed(error: Exception, lines: list[str]) -> None:
         assert broken is not None, error
         broken.append((str(error), lines))
 
-    return Live(sight.stream, lambda event: event.kind, lambda line: line.words, failed)
+    return Live(sight.stream, lambda event: event.kind, lambda line: line.words, failed, output)
 
 
 async def test_the_streams_are_given_back(sight: Sight) -> None:
@@ -163,6 +165,27 @@ def test_who_asks_elsewhere_is_not_drawn_over_either(sight: Sight) -> None:
     assert console.screen._rows == 1
     console.take(event("run.finished"))
     assert sight.all().startswith(asked)
+
+
+def test_nothing_is_drawn_while_something_is_said_of_a_signal(sight: Sight) -> None:
+    """A second signal ends the process with its last words, and those have to be the last line."""
+    free: list[bool] = []
+
+    def say(signum: int, frame: FrameType | None) -> None:
+        other = threading.Thread(target=lambda: free.append(console.screen.lock.acquire(blocking=False)))
+        other.start()
+        other.join()
+
+    before = signal.signal(signal.SIGTERM, say)
+    try:
+        console = display(sight, output=SimpleNamespace(data=None))
+        console.take(event("run.started"))
+        signal.raise_signal(signal.SIGTERM)
+        console.take(event("run.finished"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert free == [False]
 
 
 def test_drawing_that_fails_ends_the_display_and_not_the_run(sight: Sight, monkeypatch: pytest.MonkeyPatch) -> None:

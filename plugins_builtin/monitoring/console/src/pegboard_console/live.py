@@ -290,15 +290,20 @@ class Live:
         self._handlers = {}
 
     def _on_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Clear the place for what is said of the signal; that begins with the end of a line and ends with one."""
+        """Clear the place for what is said of the signal; that begins with the end of a line and ends with one.
+
+        Nothing is drawn until it is said: a second signal ends the process there, and no block may come behind it.
+        """
         self._stopping = True
-        if self.screen.lock.acquire(timeout=SIGNAL_WAITS_S):
-            try:
+        mine = self.screen.lock.acquire(timeout=SIGNAL_WAITS_S)
+        try:
+            if mine:
                 self.screen.clear()
                 self.screen.end_line()
-            finally:
+            self._handlers[signum][1](signum, frame)
+        finally:
+            if mine:
                 self.screen.lock.release()
-        self._handlers[signum][1](signum, frame)
 
     def _on_continue(self, signum: int, frame: FrameType | None) -> None:
         """While the process was stopped the terminal belonged to the shell."""
