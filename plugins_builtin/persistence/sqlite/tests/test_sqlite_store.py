@@ -67,10 +67,6 @@ def names(folder: Path) -> list[str]:
     return [found.name for found in folder.iterdir()]
 
 
-def size_of(file: Path) -> int:
-    return file.stat().st_size
-
-
 @contextmanager
 def other_process(path: Path, code: str = HOLDER) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A process that does `code`, from when it has said something."""
