@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import json
 import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from functools import cache
 from importlib import import_module
@@ -348,10 +349,15 @@ def source_of(module: str) -> ast.Module:
     return ast.parse(Path(str(import_module(module).__file__)).read_text(encoding="utf-8"))
 
 
+def home_of(name: str) -> str:
+    """The module that a name of the API is looked for in."""
+    module, _, last = name.rpartition(".")
+    return f"pegboard.{module}" if module else pegboard._HOMES.get(last, "pegboard.types")
+
+
 def definition(name: str) -> ast.stmt:
     """Where a name of the API is defined."""
-    module, _, last = name.rpartition(".")
-    home = f"pegboard.{module}" if module else pegboard._HOMES.get(name, "pegboard.types")
+    home, last = home_of(name), name.rpartition(".")[2]
     for node in reversed(source_of(home).body):  # of overloads, the implementation comes last
         if isinstance(node, _DOCUMENTED) and node.name == last:
             return node
@@ -407,9 +413,49 @@ def _with_default(arg: ast.arg, default: ast.expr | None) -> str:
     return ast.unparse(arg) + (f" = {ast.unparse(default)}" if default else "")
 
 
-def function_section(node: ast.FunctionDef | ast.AsyncFunctionDef, title: str) -> str:
-    """A function or method."""
-    return "\n\n".join([title, f"```python\n{call_of(node)}\n```", prose(ast.get_docstring(node))]).rstrip()
+def marks_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    """What a function is decorated with."""
+    return {ast.unparse(mark) for mark in node.decorator_list}
+
+
+def functions_in(body: Sequence[ast.stmt]) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The functions that are defined there."""
+    return [item for item in body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def calls_of(node: ast.FunctionDef | ast.AsyncFunctionDef, beside: Sequence[ast.stmt]) -> str:
+    """Its signatures: those of its overloads where it has some, since what implements them says less."""
+    named = [item for item in functions_in(beside) if item.name == node.name]
+    overloads = [item for item in named if "overload" in marks_of(item)]
+    return "\n".join(map(call_of, overloads or [node]))
+
+
+def function_section(node: ast.FunctionDef | ast.AsyncFunctionDef, title: str, beside: Sequence[ast.stmt]) -> str:
+    """A function or method; `beside` is what is defined where it is."""
+    return "\n\n".join([title, f"```python\n{calls_of(node, beside)}\n```", prose(ast.get_docstring(node))]).rstrip()
+
+
+def attributes_set_in(init: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[str, str, str]]:
+    """Name, type and docstring of the public attributes that have one; the type where it stands there."""
+    for item, below in itertools.pairwise(init.body):
+        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        if not (isinstance(target, ast.Attribute) and isinstance(below, ast.Expr)) or target.attr.startswith("_"):
+            continue
+        if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+            value = getattr(item, "value", None)
+            made = ast.unparse(value.func) if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) else ""
+            kind = ast.unparse(item.annotation) if isinstance(item, ast.AnnAssign) else made.lstrip("_")
+            yield f"`{target.attr}`", f"`{kind}`" if kind[:1].isupper() else "", " ".join(below.value.value.split())
+
+
+def properties_of(node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
+    """Name, type and docstring of each public property, and of each attribute that is told of where it is set."""
+    for item in functions_in(node.body):
+        if item.name == "__init__":
+            yield from attributes_set_in(item)
+        if not item.name.startswith("_") and marks_of(item) & {"property", "cached_property"}:
+            told = " ".join(prose(ast.get_docstring(item)).split())
+            yield f"`{item.name}`", f"`{ast.unparse(item.returns)}`" if item.returns else "", told
 
 
 def fields_of(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
@@ -430,16 +476,22 @@ def fields_of(node: ast.ClassDef) -> Iterator[tuple[str, str, str, str]]:
 def class_section(node: ast.ClassDef, title: str) -> str:
     """A class: its docstring, how it is made, its fields, its public methods and properties."""
     blocks = [title, prose(ast.get_docstring(node))]
-    methods = [item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+    methods = functions_in(node.body)
     blocks += [f"```python\n{call_of(item)}\n```" for item in methods if item.name == "__init__"]
     fields = [tuple(" ".join(cell.split()) for cell in row) for row in fields_of(node)]
     blocks += [table(("field", "type", "default", "meaning"), *fields)] if fields else []
+    properties = list(properties_of(node))
+    blocks += [table(("property", "type", "meaning"), *properties)] if properties else []
     blocks += [
-        function_section(item, f"#### `{node.name}.{item.name}`")
+        function_section(item, f"#### `{node.name}.{item.name}`", node.body)
         for item in methods
-        if not item.name.startswith("_") and not any("setter" in ast.unparse(mark) for mark in item.decorator_list)
+        if not item.name.startswith("_") and not any(_is_no_method(mark) for mark in marks_of(item))
     ]
     return "\n\n".join(filter(None, blocks))
+
+
+def _is_no_method(mark: str) -> bool:
+    return mark in ("property", "cached_property", "overload") or mark.endswith((".setter", ".deleter"))
 
 
 def api_section(name: str) -> str:
@@ -449,7 +501,7 @@ def api_section(name: str) -> str:
     if isinstance(node, ast.ClassDef):
         return class_section(node, title)
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return function_section(node, title)
+        return function_section(node, title, source_of(home_of(name)).body)
     body = source_of(pegboard._HOMES[name]).body
     told = body[body.index(node) + 1]
     assert isinstance(told, ast.Expr)
@@ -503,24 +555,24 @@ def pages() -> dict[str, Callable[[], str]]:
     }
 
 
-def stale() -> dict[Path, str]:
+def stale(pages: Mapping[str, Callable[[], str]]) -> dict[Path, str]:
     """The pages whose file differs from what the code says, with their new text."""
-    fresh = {REFERENCE / name: make() for name, make in pages().items()}
+    fresh = {REFERENCE / name: make() for name, make in pages.items()}
     return {path: text for path, text in fresh.items() if not path.exists() or path.read_text(encoding="utf-8") != text}
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], pages: Mapping[str, Callable[[], str]]) -> int:
     """Write what is stale, or with `--check` name it and return 1."""
-    outdated = stale()
+    outdated = stale(pages)
     for path, text in outdated.items():
         print(f"{'out of date' if arguments else 'written'}: {path.relative_to(ROOT)}")
         if not arguments:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if outdated and arguments:
-        print("hint: python docs/generate.py", file=sys.stderr)
+        print(f"hint: python {sys.argv[0]}", file=sys.stderr)
     return 1 if outdated and arguments else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], pages()))

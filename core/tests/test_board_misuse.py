@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pegboard import Agent, Event, Pegboard, hookimpl
-from pegboard.errors import AgentError, RunningLoopError
+from pegboard.errors import AgentError, BoardArgumentError, ConfigError, RunningLoopError
 from pegboard_replay import ScriptedModel
 
 
@@ -53,3 +53,46 @@ async def test_a_field_of_a_wrong_type_is_refused(field: str, value: Any) -> Non
     async with Pegboard() as board:
         with pytest.raises(AgentError, match=f"`{field}`"):
             await board.run(agent, "hi")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("plugins", "git"),
+        ("plugins", 3),
+        ("plugins", ["git"]),
+        ("plugins", [None]),
+        ("plugins", [{"tools": []}]),
+        ("agents", "helper"),
+        ("agents", ["helper"]),
+        ("folders", "plugins/mine"),
+        ("folders", [3]),
+        ("model", 3),
+        ("config", "drivers"),
+        ("config", [("model", "auto")]),
+        ("store", "sqlite"),
+        ("store", object()),
+        ("workspace", 3),
+        ("workspace", "no/such/folder"),
+    ],
+)
+def test_a_wrong_argument_is_refused_where_the_board_is_made(argument: str, value: Any) -> None:
+    """Else it would fail much later with an error of Python, or be without effect."""
+    with pytest.raises(BoardArgumentError, match=f"^`{argument}`") as caught:
+        Pegboard(**{argument: value})
+
+    assert (caught.value.code, caught.value.hint) == ("board.argument", "peg help board.argument")
+
+
+@pytest.mark.parametrize("config", [{"drivers": "sqlite"}, {"drivers": {"store": 3}}, {3: 4}, {"model": 2**70}])
+def test_a_wrong_setting_is_refused_where_the_board_is_made(config: Any) -> None:
+    """As a setting in a file would be."""
+    with pytest.raises(ConfigError, match=r"^the host: "):
+        Pegboard(config=config)
+
+
+async def test_what_is_given_may_be_any_row_of_things() -> None:
+    """A generator is read once, and what it gave is on the board."""
+    agents = (Agent(name, model=ScriptedModel(["ok"])) for name in ("one", "two"))
+    async with Pegboard(agents=agents) as board:  # type: ignore[arg-type]  # not a sequence
+        assert [agent.name for agent in board.agents] == ["one", "two"]

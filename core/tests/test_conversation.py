@@ -512,6 +512,85 @@ async def test_of_two_that_speak_at_once_the_later_is_told(open_board: Callable[
     assert spoken(again)[::2] == ["user: one", "user: two", "user: four"]
 
 
+async def test_who_comes_too_late_pays_for_nothing(open_board: Callable[..., Pegboard]) -> None:
+    """That another process spoke meanwhile is found out before a model is asked; the conversation stays as it is."""
+    asked: list[ModelRequest] = []
+
+    def answer(request: ModelRequest) -> str:
+        asked.append(request)
+        return "never"
+
+    model = FunctionModel(answer)
+    async with open_board(agent("ann")) as first, open_board(agent("ann", model)) as second:
+        await first.conversations.create("c", agents=["ann"]).send("one")
+        late = await second.conversations.open("c")
+        await first.conversations.get("c").send("two")
+        before = spoken(late)
+        with pytest.raises(RunBusyError, match="no model was asked"):
+            await late.send("three")
+
+    assert (asked, spoken(late), late.running) == ([], before, None)
+
+
+async def test_what_is_said_is_kept_before_a_model_is_asked(open_board: Callable[..., Pegboard]) -> None:
+    """While one is being answered, another process that begins under the same id is refused at once."""
+    gate = Gate()
+    async with open_board(gated(gate)) as first, open_board(agent("ann")) as second:
+        speaking = asyncio.create_task(first.conversations.create("c", agents=[gated(gate).name]).send("one"))
+        await gate.reached()
+        with pytest.raises(RunBusyError):
+            await second.conversations.create("c", agents=["ann"]).send("two")
+        second.conversations.close("c")
+        seen = spoken(await second.conversations.open("c"))
+        gate.open()
+        answer = await speaking
+
+    assert seen == ["user: one"]
+    assert answer is not None
+
+
+async def test_a_message_that_was_being_kept_when_it_was_cancelled_is_there_once(tmp_path: Path) -> None:
+    """The conversation goes on after it, here and in another process."""
+    gate = Gate()
+
+    class Slow(SqliteStore):
+        async def append_messages(self, row: Any, messages: Any, *, expect: int) -> None:
+            if gate.arrivals == 0:
+                await gate.wait()
+            await super().append_messages(row, messages, expect=expect)
+
+    async with aclosing(Slow(tmp_path / "store.db")) as store, Pegboard(store=store, agents=[agent("ann")]) as board:
+        talk = board.conversations.create("c", agents=["ann"])
+        speaking = asyncio.create_task(talk.send("one"))
+        await gate.reached()
+        speaking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await speaking
+        gate.open()
+        await talk.send("two")
+        board.conversations.close("c")
+        again = await board.conversations.open("c")
+
+    assert spoken(again)[:2] == ["user: one", "user: two"]
+    assert spoken(again) == spoken(talk)
+
+
+async def test_an_answer_that_comes_too_late_is_still_in_its_run(open_board: Callable[..., Pegboard]) -> None:
+    """Another process may speak between the question and the answer; the error says where the answer is."""
+    gate = Gate()
+    async with open_board(gated(gate)) as first, open_board(agent("ann")) as second:
+        talk = first.conversations.create("c", agents=[gated(gate).name])
+        speaking = asyncio.create_task(talk.send("one"))
+        await gate.reached()
+        await (await second.conversations.open("c", agents=[agent("ann")])).send("two", to="ann")
+        gate.open()
+        with pytest.raises(RunBusyError, match="the answer was not added") as caught:
+            await speaking
+
+    assert caught.value.run_id == (talk.messages[-1].metadata or {})["run"]
+    assert caught.value.hint == f"peg runs show {caught.value.run_id}"
+
+
 async def test_stored_conversations_are_listed(open_board: Callable[..., Pegboard]) -> None:
     """The one that was last spoken in first; none where no store keeps them."""
     async with open_board(agent("ann")) as board:

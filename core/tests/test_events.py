@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from pegboard import tool
-from pegboard.errors import JournalVersionError
+from pegboard.errors import EventError, JournalVersionError
 from pegboard.events import (
+    BOARD_EVENTS_KEPT,
     EVENT_KINDS,
     EVENT_VERSION,
+    BoardLog,
     Data,
     Event,
     EventLog,
     PhaseLeft,
     StepDone,
     StepStarted,
+    Tokens,
     event_from_json,
     event_to_json,
 )
@@ -29,6 +32,8 @@ from pegboard_replay import ScriptedModel, call
 if TYPE_CHECKING:
     from core.tests.conftest import Bench
 
+LOOP: list[Any] = []
+LOOP.append(LOOP)
 SOURCES = Path(__file__).parents[1] / "src" / "pegboard"
 
 
@@ -70,7 +75,7 @@ def test_data_that_is_held_in_a_struct_is_read_as_json(light: Data, data: JsonOb
 def test_core_writes_only_kinds_that_are_listed() -> None:
     """Every kind that the source emits stands in the table, and is dotted."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*.py"))
-    written = set(re.findall(r'(?:emit|_board_event)\(\s*"([a-z._]+)"', text))
+    written = set(re.findall(r'(?:emit|record|_board_event)\(\s*"([a-z._]+)"', text))
 
     assert written
     assert written <= set(EVENT_KINDS)
@@ -83,6 +88,52 @@ def test_what_is_not_json_is_shown_as_text() -> None:
     log.append("x.y", 0.0, {"thing": object})
 
     assert event_to_json(log[0])["data"]["thing"] == repr(object)
+
+
+@pytest.mark.parametrize("kind", ["run.finished", "effect.done", "found", "my-plugin.", "my plugin.found", "", 3])
+async def test_a_plugin_writes_only_kinds_of_its_own(bench: Bench, kind: Any) -> None:
+    """What core says happened in a run is what readers of the log rely on."""
+    run = bench.prepare(ScriptedModel(["ok"]))
+
+    with pytest.raises(EventError) as caught:
+        run.emit(kind, {})
+
+    assert (caught.value.code, caught.value.hint) == ("event.invalid", "peg help event.invalid")
+    assert list(run.journal.events) == []
+
+
+@pytest.mark.parametrize("data", [{"thing": object()}, {(1, 2): 3}, [1], "text", None, {"loop": LOOP}])
+async def test_what_a_plugin_writes_is_json(bench: Bench, data: Any) -> None:
+    """A mistake is told to the plugin that made it, and not to the store much later."""
+    with pytest.raises(EventError, match=r"the data of event `mine\.found`"):
+        bench.prepare(ScriptedModel(["ok"])).emit("mine.found", data)
+
+
+@pytest.mark.parametrize("kind", ["mine.found", "git/github.pull-request", "workflow.node"])
+async def test_what_a_plugin_wrote_reads_the_same_before_and_after_a_store(bench: Bench, kind: str) -> None:
+    """Later changes of the plugin's own object do not show, and values become their JSON at once."""
+    run = bench.prepare(ScriptedModel(["ok"]))
+    data = {"files": ["a\udcff"], "share": float("nan"), "usage": Tokens(1, None), 3: (4,)}
+    run.emit(kind, data)  # type: ignore[arg-type]  # a plugin is not held to types
+    data.clear()
+
+    log = run.journal.events
+    assert (log[0].kind, log[0].data) == (
+        kind,
+        {"files": ["a\\udcff"], "share": None, "usage": {"input_tokens": 1, "output_tokens": None}, "3": [4]},
+    )
+    assert event_from_json(json.loads(json.dumps(event_to_json(log[0])))) == log[0]
+
+
+def test_a_board_keeps_its_newest_events() -> None:
+    """A board that lives for weeks does not fill the memory, and says how much it forgot."""
+    log = BoardLog()
+    for n in range(BOARD_EVENTS_KEPT + 3):
+        log.append("plugin.state", float(n), {"n": n}, "plugin")
+
+    assert (len(log), log.dropped) == (BOARD_EVENTS_KEPT, 3)
+    assert (log[0].data, log[-1].seq, log.last().id) == ({"n": 3}, BOARD_EVENTS_KEPT + 2, f"board.{log[-1].seq}")
+    assert [event.seq for event in log[:2]] == [event.seq for event in log][:2] == [3, 4]
 
 
 async def test_a_watcher_that_fails_is_not_asked_for_the_rest_of_the_run(bench: Bench) -> None:

@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from pegboard import Agent, Pegboard, RunResult, ToolContext, tool, views
+from pegboard import Agent, Pegboard, RunContext, RunResult, ToolContext, hookimpl, tool, views
 from pegboard.errors import JournalDivergedError, RunBusyError, RunNotFoundError, ToolUnsafeUnknownError
 from pegboard.events import Event
 from pegboard.journal import Journal
 from pegboard.memory import MemoryStore
-from pegboard.types import ModelRequest, to_json, tool_result
+from pegboard.types import ModelRequest, RunState, to_json, tool_result
 from pegboard_replay import FunctionModel, Gate, ScriptedModel, call
 from pegboard_testing import FakeTool
 
@@ -184,6 +184,24 @@ async def test_a_replay_asks_nobody() -> None:
         kept = [row.run for row in await store.runs()]
 
     assert (again.output, CALLS, kept) == ("one", [1], ["first"])
+
+
+async def test_a_plugin_knows_that_a_run_is_only_read_back() -> None:
+    """`replaying` is false live and true throughout a replay, so that nobody is told of it a second time."""
+    seen: list[bool] = []
+
+    class Notifier:
+        @hookimpl
+        async def execution(self, ctx: RunContext, state: RunState, call_next: Any) -> RunState:
+            state = await call_next(state)
+            seen.append(ctx.replaying)
+            return state
+
+    async with Pegboard(plugins=[Notifier()], store=LastingStore()) as board:
+        await done(board, call("act", n=1), "one")
+        await board.replay("first")
+
+    assert seen == [False, True]
 
 
 async def test_a_replay_of_what_was_not_recorded_is_refused() -> None:

@@ -16,7 +16,7 @@ from pegboard.errors import (
 )
 from pegboard.events import Event, EventLog
 from pegboard.interfaces import RunRow, StepRecord
-from pegboard.journal import BLOB_AT_BYTES, OPERATIONS, Journal, decode, digest_of
+from pegboard.journal import BLOB_AT_BYTES, OPERATIONS, Journal, code_of, decode, digest_of
 from pegboard.memory import MemoryStore, blob_ref
 from pegboard.types import (
     ContextBuild,
@@ -360,6 +360,27 @@ async def test_flushes_do_not_overtake_one_another() -> None:
     assert [event.data["n"] for event in (await store.load("r1"))[1]] == list(range(9))
 
 
+async def test_those_who_flush_in_one_tick_share_a_write() -> None:
+    """A thousand nodes may end at once, and what is new is not put together anew for each of them."""
+    taken: list[tuple[int, bool]] = []
+
+    class Counting(MemoryStore):
+        async def append(self, row: Any, events: Any, steps: Any, *, barrier: bool = False) -> None:
+            taken.append((len(events), barrier))
+
+    log = journal(store=Counting())
+
+    async def one(number: int) -> None:
+        log.emit("a.b", {"number": number})
+        await log.flush(barrier=number == 500)
+
+    await asyncio.gather(*map(one, range(1000)))
+    log.emit("a.b", {})
+    await log.flush()
+
+    assert taken == [(1000, True), (1, False)]
+
+
 async def test_a_second_writer_is_refused() -> None:
     """Two lives of one run at once would corrupt it."""
     store = MemoryStore()
@@ -482,3 +503,30 @@ async def test_a_marker_stands_for_what_could_not_be_redacted() -> None:
 
     assert log.events[0].data == {"redacted": "[redaction failed]"}
     assert isinstance(log.events, EventLog)
+
+
+class ProviderError(Exception):
+    """Of a library that numbers its errors."""
+
+    code = 401
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RunBusyError("x"), "run.busy"),
+        (asyncio.CancelledError(), "cancelled"),
+        (ValueError("x"), "unknown"),
+        (ProviderError("x"), "unknown"),
+        (SystemExit(3), "unknown"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_codes_are_ours_alone(error: BaseException, code: str) -> None:
+    """A `code` that a foreign error has means something else, and need not even be a text."""
+    log = journal()
+
+    log.fail(log.open("plugin:x", {}), error)
+
+    assert code_of(error) == code
+    assert [event.data["code"] for event in log.events if event.kind == "step.failed"] == [code]

@@ -113,6 +113,7 @@ async def test_usage_and_cost_count_over_all_lives(bench: Bench) -> None:
 
     assert result.output == "whole"
     assert bench.results(result)[0].text == "child"
+    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (10, 3, 10.0)
 
 
 async def test_the_usage_of_a_child_that_is_read_back_counts(make_bench: type[Bench]) -> None:
@@ -133,6 +134,59 @@ async def test_the_usage_of_a_child_that_is_read_back_counts(make_bench: type[Be
         result = await (stored(bench, before, None, agent=agent) if store else bench.resume(before, None, agent=agent))
 
         assert (result.usage.input_tokens, result.usage.requests) == (7, 2)
+
+
+async def test_a_child_that_is_read_back_says_what_it_did_without(make_bench: type[Bench]) -> None:
+    """Its degradations and its confidence come back with its output."""
+    bench, gate, told = make_bench(store=MemoryStore()), Gate(), list[Any]()
+    bench.models["own"] = ScriptedModel([turn("half", gate), "whole"])
+
+    class Child(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            ctx.degrade("pictures", "no room")
+            return evolve(state, output="child")
+
+    class Parent(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            result = await ctx.call_agent(Child("child"), "hi")
+            told.append((result.degraded, result.confidence, result.findings))
+            return await turns(ctx, state)  # type: ignore[no-any-return]  # a state
+
+    agent = Parent("parent", model="own")
+    await stored(bench, await interrupted(bench, gate, None, agent=agent), None, agent=agent)
+
+    assert told[0] == told[1]
+    assert [entry.what for entry in told[1][0]] == ["pictures"]
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a store"])
+async def test_what_children_inside_a_step_used_counts(make_bench: type[Bench], kept: str) -> None:
+    """A step that is read back brings along what its child runs used, failed ones too."""
+    bench = make_bench(store=MemoryStore() if kept == "in a store" else None)
+    gate = Gate()
+    bench.price("scripted:script", input=1_000_000, output=0)
+    failing: list[Any] = [turn(call("act", n=1), usage=Usage(4, 0)), ModelServerError("down")]
+    bench.models |= {"m": ScriptedModel([turn("child", usage=Usage(5, 0))]), "failing": ScriptedModel(failing)}
+    bench.models["own"] = ScriptedModel([turn("half", gate), turn("whole", usage=Usage(2, 0))])
+
+    class Parent(Agent):
+        async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+            async def node() -> str:
+                other = Agent("other", model="failing", tools=[Counter()])
+                await ctx.call_agent(other, "hi", required=False)
+                return str(await ctx.step("item", None, lambda: item(ctx)))
+
+            await ctx.step("node", None, node)
+            return await turns(ctx, state)  # type: ignore[no-any-return]  # a state
+
+    async def item(ctx: Any) -> str:
+        return str((await ctx.call_agent(Agent("child", model="m"), "hi")).output)
+
+    agent = Parent("parent", model="own")
+    before = await interrupted(bench, gate, None, agent=agent)
+    result = await (stored if bench.store else type(bench).resume)(bench, before, None, agent=agent)
+
+    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (11, 3, 11.0)
 
 
 async def test_a_budget_counts_over_all_lives(bench: Bench) -> None:
@@ -174,6 +228,28 @@ async def test_observers_stay_silent_while_steps_are_read_back(bench: Bench) -> 
     await bench.resume(before, ScriptedModel([call("act"), "ok"]), tools=[act])
 
     assert seen == [False, True, False]
+
+
+async def test_a_step_of_a_plugin_that_is_missing_ends_the_silence(bench: Bench) -> None:
+    """Whatever kind of step comes first that is not recorded, from there on things happen."""
+    gate, seen, lives = Gate(), list[bool](), list[int]()
+
+    async def look(ctx: Any) -> str:
+        seen.append(ctx.replaying)
+        return "seen"
+
+    async def task_initiation(ctx: Any, state: RunState, call_next: Any) -> RunState:
+        lives.append(1)
+        await ctx.step("look", None, lambda: look(ctx))
+        if len(lives) > 1:  # the second life comes to a step that the first had not
+            await ctx.step("more", None, lambda: look(ctx))
+        return await call_next(state)  # type: ignore[no-any-return]  # a state
+
+    bench.plug(task_initiation=task_initiation)
+    before = await interrupted(bench, gate, ScriptedModel([turn("half", gate)]))
+    await bench.resume(before, ScriptedModel(["ok"]))
+
+    assert seen == [False, False]
 
 
 async def test_another_request_than_the_recorded_one_parks_the_run(bench: Bench) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pegboard import Agent, tool
 from pegboard.errors import ModelOutputInvalidError
 from pegboard.output import FINAL_OUTPUT, StructuredOutput
-from pegboard.types import ModelCapabilities, ModelRequest, Retry, ToolCall
+from pegboard.types import ModelCapabilities, ModelRequest, Retry, RunState, ToolCall, evolve
 from pegboard_replay import ScriptedModel, call, raw_call, structured, turn
 from pegboard_testing import FakeTool
 
@@ -284,3 +284,42 @@ def test_an_answer_that_cannot_be_asked_for_is_not_changed() -> None:
 
     assert output.ask(request).instructions.startswith("Be kind.\n\nAnswer with JSON only")
     assert output.from_call(ToolCall(id="1", name="x", arguments={"n": 1})) == {"n": 1}
+
+
+# --- an agent that computes, and asks for less than it gives -------------------------------------------------------
+
+
+class Judge(Agent):
+    """Adds to what the model says."""
+
+    __slots__ = ()
+
+    async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
+        judged = await turns(ctx, state)
+        return evolve(state, output={**judged.output, "computed": 1})
+
+
+def judge() -> Judge:
+    whole = {"type": "object", "properties": {"n": {}, "computed": {}}, "required": ["n", "computed"]}
+    return Judge("judge", output=whole, answer=SCHEMA)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_model_is_asked_for_the_answer_and_not_for_the_output(bench: Bench, strategy: str) -> None:
+    """What fits the smaller schema is taken, and the output that is made of it has to fit its own."""
+    model = scripted(strategy, {"n": 1})
+
+    result = await bench.run(model, agent=judge())
+
+    assert (result.output, result.usage.requests) == ({"n": 1, "computed": 1}, 1)
+
+
+async def test_a_demo_model_is_not_asked_for_a_judgement(bench: Bench) -> None:
+    """What it says means nothing, so for such an agent it is none; other agents it answers."""
+    model = scripted("native", {"n": 1}, {"n": 1})
+    model.is_demo = True
+
+    refused = await bench.run(model, agent=judge())
+    answered = await bench.run(model, agent=Agent("a", output=SCHEMA))
+
+    assert (getattr(refused.error, "code", None), answered.output) == ("model.none", {"n": 1})

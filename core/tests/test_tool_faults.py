@@ -12,6 +12,7 @@ from pegboard import Agent, Pegboard, hookimpl, tool
 from pegboard.errors import where
 from pegboard.interfaces import ToolContext
 from pegboard.toolbox import BoundTool, Toolbox
+from pegboard.tools import TOOL_PARTS
 from pegboard.types import ToolResult, tool_result
 from pegboard_replay import ScriptedModel, call
 
@@ -92,6 +93,38 @@ def test_a_toolbox_lists_what_it_left_out() -> None:
     box = Toolbox([BoundTool(Custom(KeyError("schema")))])
 
     assert (box.specs("core"), list(box.faulty)) == ((), ["custom"])
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)], ids=["error", "exit"])
+@pytest.mark.parametrize("part", TOOL_PARTS)
+async def test_a_tool_whose_property_raises_is_left_out(part: str, error: BaseException) -> None:
+    """Whichever it is; the result and the log name the tool and its plugin, and the other tools are there."""
+
+    def fail(self: Custom) -> Any:
+        raise error
+
+    @tool(effect="pure", inline=True)
+    def good() -> str:
+        """Work."""
+        return "good"
+
+    broken = type("Broken", (Custom,), {part: property(fail)})()
+
+    class Plugin:
+        id = "owner"
+
+        @hookimpl
+        def provide_agents(self) -> list[Agent]:
+            return [Agent("helper", model=ScriptedModel([call("good"), "done"]), tools=[broken, good])]
+
+    async with Pegboard(plugins=[Plugin()]) as board:
+        result = await board.run("helper", "go")
+
+    name = "Broken" if part == "name" else "custom"
+    told = f"tool `{name}` of plugin `owner` cannot be used: its `{part}` raised {type(error).__name__}: {error}"
+    assert result.output == "done"
+    assert [(entry.plugin, entry.code) for entry in result.degraded if told in entry.why] == [("owner", "tool.invalid")]
+    assert [event.plugin for event in result.events if event.kind == "plugin.fault"] == ["owner"]
 
 
 async def test_a_broken_tool_of_a_plugin_is_charged_to_it() -> None:

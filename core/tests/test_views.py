@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from pegboard import Event, views
 from pegboard.errors import RunNotFoundError
@@ -221,3 +222,28 @@ def test_what_differs_is_named_by_its_path() -> None:
         ("result of tool.call:x#1.arguments.id", 7, 8),
         ("result of tool.call:x#1.list.1", 2, 3),
     ]
+
+
+def with_plugins(digest: str, **versions: str) -> views.Stored:
+    """A run under some plugins; where no versions are given, only the digest of their set was recorded."""
+    row, (event,), steps = run("x")
+    data = {**event.data, "plugins": versions} if versions else event.data
+    return msgspec.structs.replace(row, plugin_digest=digest), [msgspec.structs.replace(event, data=data)], steps
+
+
+def test_plugins_that_differ_are_named_with_their_versions() -> None:
+    """Another version, and one that only one of the runs had; what is the same is not told."""
+    a = with_plugins("1", same="1.0 (aa)", file="0.1 (bb)", git="0.2 (cc)")
+    b = with_plugins("2", same="1.0 (aa)", file="0.2 (dd)")
+
+    assert [(one.what, one.a, one.b) for one in views.differences(a, b)] == [
+        ("plugins.file", "0.1 (bb)", "0.2 (dd)"),
+        ("plugins.git", "0.2 (cc)", None),
+    ]
+
+
+def test_that_plugins_differ_is_told_where_nobody_knows_which() -> None:
+    """A child run records the digest of the set alone; so does one whose plugins only stand in another order."""
+    a, b = with_plugins("1"), with_plugins("2")
+
+    assert [(one.what, one.a, one.b) for one in views.differences(a, b)] == [("plugin_digest", "1", "2")]

@@ -1,8 +1,8 @@
 """What a hook call costs, beside pluggy in the same run.
 
-Run `python tests/bench/dispatch.py [--json]`. Each figure is the median over many rounds, in nanoseconds per call, the
-rows taken in turn within a round so that a busy machine slows all of them alike. Calls are awaited from a running
-coroutine, as in a run. The exit code is 1 when an aim is missed.
+Run `python tests/bench/dispatch.py [--json] [--write]`. Each figure is the median over many rounds, in nanoseconds per
+call, the rows taken in turn within a round so that a busy machine slows all of them alike. Calls are awaited from a
+running coroutine, as in a run. The exit code is 1 when an aim is missed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from statistics import median
 from time import perf_counter
 from typing import Any
 
+import performance_page
 import pluggy
 from pegboard.hookspecs import hookimpl
 from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
@@ -176,10 +178,29 @@ def _result(measured: dict[str, float]) -> list[dict[str, Any]]:
     return rows
 
 
+def _write(rows: list[dict[str, Any]]) -> None:
+    """The section of the page."""
+    head = ("a hook call", "ns", "aim", "of pluggy's", "")
+    cells = [
+        (
+            row["name"],
+            str(row["ns"]),
+            f"<= {row['aim_ns']:.0f}" if row["aim_ns"] else "",
+            f"{row['of_pluggy']:.2f}" if row["of_pluggy"] else "",
+            ("met" if row["met"] else "missed") if row["aim_ns"] else "",
+        )
+        for row in rows
+    ]
+    taken = f"{ROUNDS} rounds of {CALLS} calls, medians, wall time"
+    said = performance_page.conditions("dispatch", taken, performance_page.load(), f"pluggy {version('pluggy')}")
+    performance_page.write("dispatch", "## A hook call", performance_page.table(head, cells), said)
+
+
 def main() -> int:
     """Measure, print, and say whether the aims hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    performance_page.add_option(parser)
     arguments = parser.parse_args()
     rows = _result(asyncio.run(_measure()))
     if arguments.json:
@@ -189,6 +210,8 @@ def main() -> int:
             aim = f"aim {row['aim_ns']:.0f}" if row["aim_ns"] else ""
             ratio = f"{row['of_pluggy']:.2f}x pluggy" if row["of_pluggy"] else ""
             print(f"{row['name']:32} {row['ns']:>8} ns  {aim:10} {ratio:14} {'' if row['met'] else 'MISSED'}")
+    if arguments.write:
+        _write(rows)
     return 0 if all(row["met"] for row in rows) else 1
 
 

@@ -1,6 +1,7 @@
 """What a durable step costs, beside a raw commit of the same bytes and beside LangGraph in the same run.
 
     python tests/bench/journal.py [--rounds 7] [--harness HARNESS --environments ENVIRONMENTS] [--folder FOLDER]
+        [--write]
 
 Rows are taken in turn within a round, so that a busy machine slows all of them alike; what counts is the median over
 the rounds of the ratio within one round. `HARNESS` and `ENVIRONMENTS` are those of `peers.py`; without them there is no
@@ -27,6 +28,7 @@ from time import perf_counter, process_time
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+import performance_page
 from pegboard import Agent, Event, Pegboard, RunContext
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.interfaces import RunRow, StepRecord
@@ -357,6 +359,29 @@ async def bench(arguments: argparse.Namespace, folder: Path) -> tuple[dict[str, 
     return taken, [*judged(taken), *await long_logs(folder)]
 
 
+def write(taken: Mapping[str, list[Taken]], figures: Sequence[Mapping[str, Any]], rounds: int) -> None:
+    """The section of the page."""
+    short, table = performance_page.short, performance_page.table
+    steps = [(name, *(short(median(each[which] for each in rows)) for which in (0, 1))) for name, rows in taken.items()]
+    aims = [
+        (each["name"], short(each["value"]), f"<= {each['aim']:g}" if each["aim"] else "", each["verdict"])
+        for each in figures
+    ]
+    said = performance_page.conditions(
+        "journal",
+        f"{performance_page.rounds(rounds)}, medians; ratios are medians of those within a round",
+        performance_page.load(),
+        f"SQLite {sqlite3.sqlite_version}",
+    )
+    performance_page.write(
+        "journal",
+        "## A durable step",
+        table(("a step", "µs", "µs of CPU"), steps),
+        table(("compared", "ratio, or as named", "aim", ""), aims),
+        said,
+    )
+
+
 def main() -> int:
     """Measure, print, and say whether the aims hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -365,6 +390,7 @@ def main() -> int:
     parser.add_argument("--environments", type=Path, help="folder with the peer's environment `langgraph`")
     parser.add_argument("--folder", type=Path, help="where the files are made, on a disk")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    performance_page.add_option(parser)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="journal-", dir=arguments.folder))
     try:
@@ -380,6 +406,8 @@ def main() -> int:
         for figure in figures:
             aim = f"aim {figure['aim']:g}" if figure["aim"] else ""
             print(f"{figure['name']:70} {figure['value']:9.3f}  {aim:10} {figure['verdict']}")
+    if arguments.write:
+        write(taken, figures, arguments.rounds)
     return 1 if any(figure["verdict"] == "missed" for figure in figures) else 0
 
 

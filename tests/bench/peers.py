@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import runpy
 import subprocess
@@ -23,10 +22,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import performance_page
+from performance_page import short
+
 ROOT = Path(__file__).resolve().parents[2]
 ADAPTER = Path(__file__).with_name("peer_pegboard.py")
-PAGE = ROOT / "docs" / "reference" / "performance.md"
-BEGIN, END = "<!-- peers: begin, written by tests/bench/peers.py -->", "<!-- peers: end -->"
 OWN_DISTS = ("pegboard", "pegboard-console", "pegboard-replay", "pegboard-testing")
 OWN_IMPORT = "from pegboard import Agent, Pegboard, tool"
 TIE = 1.3
@@ -279,12 +279,12 @@ def table(figures: Figures) -> Iterator[tuple[str, ...]]:
         floor = figures.value(row.floor, row.floor_metric or row.metric) if row.floor_at_most else None
         yield (
             f"{row.title}{row.who.removeprefix('pegboard')}",
-            f"{_short(own)} {row.unit}",
+            f"{short(own)} {row.unit}",
             _percent(figures.noise(row.who, row.metric)),
             (PEERS[rival].dist or rival) if rival else "",
-            _short(theirs),
+            short(theirs),
             *_judged(own, theirs, row.at_most),
-            _short(floor),
+            short(floor),
             *_judged(own, floor, row.floor_at_most),
             _verdict((own, theirs, row.at_most), (own, floor, row.floor_at_most)),
         )
@@ -302,12 +302,6 @@ def _verdict(*comparisons: tuple[float, float | None, float | None]) -> str:
     return "met" if max(excess) <= 1 else "tie" if max(excess) <= TIE else "missed"
 
 
-def _short(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.0%}"
 
@@ -317,29 +311,7 @@ def conditions(bench: Bench, figures: Figures) -> str:
     named = [name for name in bench.present() if CONTENDERS[name].dist]
     versions = ", ".join(f"{CONTENDERS[name].dist} {bench.version(name)}" for name in named)
     loads = f"load {min(figures.loads):.1f} to {max(figures.loads):.1f}"
-    machine = f"{os.cpu_count()} CPUs, {platform.python_implementation()} {platform.python_version()}"
-    return f"{figures.rounds} rounds; {machine}; {loads}; {versions}."
-
-
-def markdown(rows: Sequence[tuple[str, ...]], remark: str) -> str:
-    """The section of the page."""
-    head, *body = rows
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ("---",) * len(head), *body)]
-    return "\n".join([BEGIN, "", *lines, "", remark, "", END])
-
-
-def write(section: str) -> None:
-    """Put the section into the page, in the place of the one before."""
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else f"# Performance\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{section}{after}", encoding="utf-8")
-
-
-def plain(rows: Sequence[tuple[str, ...]]) -> str:
-    """The table for a terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return performance_page.conditions("peers", f"{performance_page.rounds(figures.rounds)}, medians", loads, versions)
 
 
 def main() -> int:
@@ -351,7 +323,7 @@ def main() -> int:
     parser.add_argument("--rows", default="abcdefgn", help="letters of the rows to measure")
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir(), "peers.jsonl"))
     parser.add_argument("--build", action="store_true", help="install our wheels anew before")
-    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.relative_to(ROOT)}")
+    performance_page.add_option(parser)
     arguments = parser.parse_args()
     if arguments.build:
         build(arguments.environments)
@@ -359,11 +331,11 @@ def main() -> int:
     if arguments.rounds:
         measure_all(bench, arguments.rounds, arguments.rows, arguments.results)
     figures = Figures(arguments.results)
-    rows = list(table(figures))
+    head, *rows = table(figures)
     remark = conditions(bench, figures)
-    print(plain(rows), remark, sep="\n\n", flush=True)
+    print(performance_page.plain(head, rows), remark, sep="\n\n", flush=True)
     if arguments.write:
-        write(markdown(rows, remark))
+        performance_page.write("peers", performance_page.table(head, rows), remark)
     return 1 if any(row[-1] == "missed" for row in rows) else 0
 
 

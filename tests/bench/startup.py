@@ -1,6 +1,6 @@
 """What a start of `peg` costs, against an empty console script and a bare click program in the same environment.
 
-    python tests/bench/startup.py [ROUNDS]
+    python tests/bench/startup.py [ROUNDS] [--write]
 
 CPU time of whole processes, rounds interleaved, medians and their ratios: absolute numbers mean nothing on a shared
 machine. Needs uv. Exits with 1 when an aim is missed.
@@ -8,6 +8,7 @@ machine. Needs uv. Exits with 1 when an aim is missed.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -17,6 +18,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import performance_page
 
 CORE = Path(__file__).parents[2] / "core"
 PLUGINS = 20
@@ -204,9 +207,29 @@ def judged(aim: Aim, medians: Mapping[str, float], times: Times) -> tuple[bool, 
     return extra <= (aim.extra_ms or 0), f"{extra:+.2f} ms (aim {aim.extra_ms} ms)"
 
 
+def write(times: Times, rounds: int) -> None:
+    """The section of the page."""
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    rows = []
+    for aim in AIMS:
+        good, found = judged(aim, medians, times)
+        own, other = (medians.get(name) for name in (aim.probe, aim.base)) if aim.ratio else (None, None)
+        ratio, _, wanted = found.partition(" (aim ")
+        cells = (performance_page.short(own), performance_page.short(other), ratio, f"<= {wanted.rstrip(')')}")
+        rows.append((aim.what, *cells, "met" if good else "missed"))
+    head = ("a start", "ms", "of ms", "ratio", "aim", "")
+    said = performance_page.conditions(
+        "startup", f"{performance_page.rounds(rounds)}, medians, CPU time of whole processes", performance_page.load()
+    )
+    performance_page.write("startup", "## A start of `peg`", performance_page.table(head, rows), said)
+
+
 def main() -> None:
     """Make the environments, measure, report."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 21
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rounds", type=int, nargs="?", default=21)
+    performance_page.add_option(parser)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pegboard-bench-") as name:
         root = Path(name)
         folders = {
@@ -214,7 +237,9 @@ def main() -> None:
             "plugins": environment(root / "plugins", plugins=PLUGINS),
             "unrelated": environment(root / "unrelated", unrelated=UNRELATED),
         }
-        times = measure(folders, rounds, root / "home")
+        times = measure(folders, options.rounds, root / "home")
+    if options.write:
+        write(times, options.rounds)
     sys.exit(0 if report(times) else 1)
 
 

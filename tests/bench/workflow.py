@@ -1,6 +1,6 @@
 """What a node of a workflow costs, beside the peers and beside a scheduler written by hand: 1,000 wide and 1,000 deep.
 
-    python tests/bench/workflow.py HARNESS ENVIRONMENTS [--rounds 5]
+    python tests/bench/workflow.py HARNESS ENVIRONMENTS [--rounds 5] [--write]
 
 HARNESS holds `dag.py`, which measures the peers, and ENVIRONMENTS one virtual environment per peer; both lie outside
 of this repository, see `tests/bench/README.md`. Without them only the floor is compared. Nodes are async functions
@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+import performance_page
 from pegboard import Pegboard
 from pegboard_workflow import Flow, WorkflowAgent
 
@@ -189,6 +190,29 @@ def report(found: Mapping[str, float]) -> bool:
     return not missed
 
 
+def write(found: Mapping[str, float], rounds: int) -> None:
+    """The section of the page."""
+    short, table = performance_page.short, performance_page.table
+    figures = [(name, short(value)) for name, value in found.items()]
+    aims = []
+    for aim in AIMS:
+        ratio = found[aim.ours] / found[aim.other] if aim.other in found else None
+        verdict = "not measured" if ratio is None else "met" if ratio <= aim.ratio else "missed"
+        aims.append((f"{aim.ours} / {aim.other}", short(ratio), f"<= {aim.ratio:g}", verdict))
+    said = performance_page.conditions(
+        "workflow",
+        f"{NODES:,} nodes that return at once; {performance_page.rounds(rounds)}, in processes of their own, medians",
+        performance_page.load(),
+    )
+    performance_page.write(
+        "workflow",
+        "## A node of a workflow",
+        table(("a node", "µs of CPU"), figures),
+        table(("compared", "ratio", "aim", ""), aims),
+        said,
+    )
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -196,11 +220,15 @@ def main() -> int:
     parser.add_argument("environments", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--measure", action="store_true", help="one round of ours, as JSON")
+    performance_page.add_option(parser)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(asyncio.run(measure())))
         return 0
-    return 0 if report(figures(options.harness, options.environments, options.rounds)) else 1
+    found = figures(options.harness, options.environments, options.rounds)
+    if options.write:
+        write(found, options.rounds)
+    return 0 if report(found) else 1
 
 
 if __name__ == "__main__":

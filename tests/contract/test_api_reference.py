@@ -31,6 +31,22 @@ def test_fields_come_with_their_meaning() -> None:
     assert "The error code, when the status is not `ok`." in PAGE.read_text(encoding="utf-8")
 
 
+def test_properties_and_documented_attributes_are_described() -> None:
+    """With their types, in a table: they are no methods."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert "| `running` | `Sequence[str]` | The runs that are under way. |" in text
+    assert "| `log` | `BoardLog` | What happened to plugins outside of any run" in text
+    assert "\n#### `Pegboard.running`\n" not in text
+
+
+def test_overloads_stand_for_what_implements_them() -> None:
+    """`**options` tells nobody what the options are."""
+    section = PAGE.read_text(encoding="utf-8").partition("\n### `tool`\n")[2].partition("\n### ")[0]
+    assert section.count("\ndef tool(") == 2
+    assert "effect: Effect = 'unsafe'" in section
+    assert "**options" not in section
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_help_works_for_every_value(name: str) -> None:
     """Annotations that only a type checker can resolve would raise `NameError` in `help()`."""

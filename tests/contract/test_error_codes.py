@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.cli import pages
 from pegboard.errors import ExitCode, PegboardError, error_classes
 from pegboard.events import EVENT_KINDS, EVENT_VERSION
+from pegboard_workflow.errors import PROBLEMS
 
+ROOT = Path(__file__).resolve().parents[2]
+_CODE = re.compile(r'\bcode ?= ?"([a-z]+\.[a-z_]+)"')
 CLASSES = [cls for cls in error_classes() if cls.__module__ == "pegboard.errors"]
 each_error = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.code)
 
@@ -55,3 +60,22 @@ def test_event_kind_is_dotted_and_described(kind: str) -> None:
     """`noun.verb`, with words beside it."""
     assert re.fullmatch(r"[a-z]+\.[a-z_]+", kind)
     assert EVENT_KINDS[kind]
+
+
+def codes_in(folder: Path) -> set[str]:
+    """The codes that the files below a folder say."""
+    found = (_CODE.findall(path.read_text(encoding="utf-8")) for path in folder.rglob("*.py"))
+    return {code for each in found for code in each}
+
+
+SAID = sorted(codes_in(ROOT / "core/src").union(PROBLEMS, *map(codes_in, ROOT.glob("plugins_builtin/*/*/src"))))
+
+
+@pytest.mark.parametrize("code", SAID)
+def test_every_code_of_every_distribution_has_a_page(code: str) -> None:
+    """`peg help CODE` says what it means and what to do, also where no error class has it."""
+    page = pages.plugin_page(code) if code not in pages.classes_by_code() else pages.code_page(code)
+
+    assert page is not None
+    assert re.match(r"[A-Z].+\.", str(page["text"]), re.DOTALL)
+    assert "say nothing of this code" not in str(page["text"])

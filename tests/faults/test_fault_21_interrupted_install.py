@@ -164,6 +164,48 @@ def test_a_command_that_changes_things_mends_first(half_way: tuple[InstalledHost
     assert [name for name in host_files(install.site) if "torn" in name or ".pegboard-" in name] == []
 
 
+@pytest.mark.parametrize("command", ["enable", "disable", "grant", "revoke"])
+def test_a_switch_mends_first(half_way: tuple[InstalledHost, Install], command: str) -> None:
+    """What is switched is the version that is there when things are in order, and not half of two."""
+    host, install = half_way
+    install.signal(signal.SIGKILL)
+    install.end()
+    done = host.peg("plugins", command, "torn")
+
+    assert done.returncode == 0, done.stderr
+    assert "the install of `pegboard-torn` 2.0.0 was interrupted half way; it is put in order now" in done.stderr
+    assert host_files(install.site) == install.before
+
+
+def test_a_link_mends_first(half_way: tuple[InstalledHost, Install], tmp_path: Path) -> None:
+    """Also one that comes to nothing."""
+    host, install = half_way
+    install.signal(signal.SIGKILL)
+    install.end()
+    (tmp_path / "empty").mkdir()
+    done = host.peg("plugins", "link", str(tmp_path / "empty"))
+
+    assert done.returncode != 0
+    assert host_files(install.site) == install.before
+
+
+@pytest.mark.parametrize(("command", "works"), [("disable", True), ("revoke", True), ("enable", False)])
+def test_what_cannot_be_mended_stops_only_what_would_use_it(
+    half_way: tuple[InstalledHost, Install], command: str, works: bool
+) -> None:
+    """A switch that takes something away from a plugin works on the most broken environment; the hint is said."""
+    host, install = half_way
+    install.signal(signal.SIGKILL)
+    install.end()
+    journal = install.site / ".pegboard-transaction.json"
+    whole = journal.read_text()
+    journal.write_text("{")
+    done = host.peg("plugins", command, "torn")
+    journal.write_text(whole)
+
+    assert ((done.returncode == 0), f"rm '{journal}'" in done.stderr) == (works, True)
+
+
 def test_nobody_mends_while_the_installer_still_runs(half_way: tuple[InstalledHost, Install]) -> None:
     """An installer outlives a `peg` that is killed; until it ends, the change counts as under way."""
     host, install = half_way

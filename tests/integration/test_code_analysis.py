@@ -58,7 +58,7 @@ async def test_four_agents_leave_a_report(make_board: MakeBoard, project: Path) 
     assert {state["node"] for state in states} == {
         "context_gathering", "architecture_analysis", "code_review", "documentation_generation",
     }  # fmt: skip
-    assert "shop/cart.py:5" in result.output
+    assert "shop/cart.py:5" in result.output["text"]
     assert json.loads((project / ".pegboard/reports/latest/report.json").read_bytes())["run"] == result.run
 
 
@@ -155,9 +155,11 @@ def test_a_range_is_reviewed(project: Path, surroundings: Mapping[str, str]) -> 
 
     done = peg("review", "HEAD~1..HEAD", "--json", cwd=project, env=surroundings)
 
-    data = json.loads(done.stdout)
-    assert data["schema"] == "peg.review/1"
-    assert data["data"]["output"].startswith("request_changes")
+    answer = json.loads(done.stdout)
+    assert answer["schema"] == "peg.review/1"
+    assert answer["data"]["verdict"] == "request_changes"
+    assert sum(answer["data"]["counts"].values()) == len(answer["data"]["findings"])
+    assert Path(answer["data"]["report"]["json"]).is_file()
 
 
 def test_what_is_no_folder_is_told(project: Path, surroundings: Mapping[str, str]) -> None:
@@ -167,3 +169,75 @@ def test_what_is_no_folder_is_told(project: Path, surroundings: Mapping[str, str
     assert done.returncode in (1, 2)
     assert "gone` is no folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_was_found_is_data(project: Path, surroundings: Mapping[str, str]) -> None:
+    """With `--json` findings, counts and report stand in `data`, and the text beside them."""
+    done = peg("analyse", ".", "--json", cwd=project, env=surroundings)
+
+    data = json.loads(done.stdout)["data"]
+    assert len(data["findings"]) == sum(data["counts"].values())
+    assert Path(data["report"]["html"]).is_file()
+    assert data["output"].startswith("project")
+
+
+def test_a_model_that_is_named_must_be_there(project: Path, surroundings: Mapping[str, str]) -> None:
+    """Refused before the run, also where the agents can do without; one that is only configured is not."""
+    named = peg("run", "-m", "claude-sonnet", "code-analysis", ".", cwd=project, env=surroundings)
+    configured = peg("analyse", ".", cwd=project, env={**surroundings, "PEGBOARD_MODEL": "claude-sonnet"})
+
+    assert (named.returncode, named.stdout) == (4, "")
+    assert "no installed plugin knows the model `claude-sonnet`" in named.stderr
+    assert not (project / ".pegboard/reports").exists() or configured.returncode == 0
+
+
+def test_an_agent_alone_is_readable(project: Path, surroundings: Mapping[str, str]) -> None:
+    """As the workflow is: its text on stdout; the whole output only with `--json`."""
+    done = peg("run", "code_review", ".", cwd=project, env=surroundings)
+    whole = peg("run", "code_review", ".", "--json", cwd=project, env=surroundings)
+
+    assert done.stdout.startswith("3 files looked into: 1 high, 1 medium")
+    assert "{" not in done.stdout
+    assert json.loads(whole.stdout)["data"]["output"]["counts"]["high"] == 1
+
+
+@pytest.mark.parametrize(("quiet", "lines"), [(True, 4), (False, 10)])
+def test_one_fault_is_told_once(project: Path, surroundings: Mapping[str, str], quiet: bool, lines: int) -> None:
+    """Where it happened, and as the error at the end; stdout has nothing, and the hint is of this command."""
+    done = peg("review", "nosuch..HEAD", *(["-q"] if quiet else []), cwd=project, env=surroundings)
+
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert done.stderr.count("it is not a git repository") == (1 if quiet else 2)
+    assert len(done.stderr.splitlines()) <= lines
+    assert "hint: run `peg review --help`" in done.stderr
+
+
+def test_a_threshold_is_told_once(project: Path, surroundings: Mapping[str, str]) -> None:
+    """In the error."""
+    done = peg("analyse", ".", "--fail-on", "high", cwd=project, env=surroundings)
+
+    assert f"{done.stdout}{done.stderr}".count("findings as grave as") == 1
+
+
+def test_quiet_says_nothing_of_what_was_done_without(project: Path, surroundings: Mapping[str, str]) -> None:
+    """The text on stdout does."""
+    done = peg("analyse", ".", "-q", cwd=project, env=surroundings)
+
+    assert done.stderr == ""
+    assert "git history: it is not a git repository" in done.stdout
+
+
+def test_a_demo_model_is_no_judge(project: Path, surroundings: Mapping[str, str]) -> None:
+    """In a folder of `peg init` the analysis is the computed one, without a word of answers that do not fit."""
+    peg("init", cwd=project, env=surroundings)
+
+    done = peg("analyse", ".", cwd=project, env=surroundings)
+
+    assert (done.returncode, "schema" in done.stderr, "failed" in done.stderr) == (0, False, False)
+
+
+def test_the_range_is_explained(project: Path, surroundings: Mapping[str, str]) -> None:
+    """What it is without one, and which forms there are."""
+    told = peg("review", "--help", cwd=project, env=surroundings).stdout
+
+    assert all(form in told for form in ("HEAD~1..HEAD", "A..B", "A...B", "A..HEAD", "COMMIT~1..COMMIT"))

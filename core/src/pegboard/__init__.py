@@ -67,7 +67,7 @@ _HOMES = {
 __all__ = [*_HOMES, "__version__"]  # built from the table, so that both cannot differ
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> object:  # not by `lazy.lazy_names`, since this package imports no module of its own
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'pegboard' has no attribute {name!r}")

@@ -246,7 +246,14 @@ def _check_tool_names(config: AgentConfig) -> None:
 
 
 def _tool_name(given: Any) -> str | None:
-    return given if isinstance(given, str) else getattr(given, "name", None) or getattr(given, "__name__", None)
+    if isinstance(given, str):
+        return given
+    try:
+        return getattr(given, "name", None) or getattr(given, "__name__", None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a tool that cannot say its name is left out of each run, which tells of it
+        return None
 
 
 def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:

@@ -24,13 +24,13 @@ from pegboard.errors import (
     describe,
     where,
 )
-from pegboard.history import estimate_tokens
 from pegboard.interfaces import HostContext, ToolContext
 from pegboard.journal import Step
 from pegboard.lazy import LazyModule
 from pegboard.locks import ResourceLocks
 from pegboard.repeats import count_repeat, repeated
 from pegboard.run import Run
+from pegboard.spent import count_inside
 from pegboard.toolbox import TIERS, BoundTool
 from pegboard.tools import check_arguments, execute, is_cheap, tool
 from pegboard.types import (
@@ -160,6 +160,7 @@ class _Pending:
             self.result = run.journal.result(step)
             _let_read(run, self.result)
             run.charge(tool_calls=1)
+            await count_inside(run, step)
             return
         run.replaying = False
         run.journal.start(step, name=self.call.name, call_id=self.call.id)
@@ -422,7 +423,9 @@ async def _approved(
         before = run.journal.result(step)
         return None if before["granted"] else before["reason"]
     asked = {"verb": action.verb, "resource": action.resource, "plugin": action.owner, "effect": action.effect}
-    run.emit("approval.requested", {"id": request.id, **asked, "arguments": action.arguments, "prompts": list(prompts)})
+    run.record(
+        "approval.requested", {"id": request.id, **asked, "arguments": action.arguments, "prompts": list(prompts)}
+    )
     answer = await run.hooks.request_approval(run, request) if run.hooks.request_approval is not None else None
     if answer is None:
         raise ApprovalNeededError(
@@ -433,7 +436,7 @@ async def _approved(
     refusal = "the answer was for another call" if answer.granted else f"{answer.by or 'a person'} said no"
     reason = answer.reason or refusal
     decided = {"id": request.id, "granted": granted, "by": answer.by, "scope": answer.scope, "rule": list(rule)}
-    run.emit("approval.decided", decided)
+    run.record("approval.decided", decided)
     run.journal.start(step)
     run.journal.finish(step, {"granted": granted, "reason": reason})
     await run.journal.flush(barrier=True)
@@ -542,15 +545,21 @@ async def offloaded(run: Run, result: ToolResult) -> ToolResult:
     """The result; what is too long for a model goes to a blob, with a preview and a handle in its place."""
     text = result.text
     limit = run.services.offload_over_tokens
-    if len(text) < limit or estimate_tokens(text) <= limit:  # a token has at least one character
+    if len(text) < limit or (tokens := run.counting.text(text)) <= limit:  # a token has at least one character
         return result
-    part = Part(id=result.call_id, owner="core", kind="tool_result", text=text, tokens=estimate_tokens(text))
+    part = Part(id=result.call_id, owner="core", kind="tool_result", text=text, tokens=tokens, exact=run.counting.exact)
     small = await run.hooks.context_offload(run, part) if run.hooks.context_offload is not None else None
     if small is None:
         small = await _to_blob(run, part)
-    run.emit(
+    run.record(
         "context.offloaded",
-        {"ref": small.ref, "tokens_before": part.tokens, "tokens_after": small.tokens, "by": small.owner},
+        {
+            "ref": small.ref,
+            "tokens_before": part.tokens,
+            "tokens_after": small.tokens,
+            "exact": part.exact,
+            "by": small.owner,
+        },
     )
     kept = tuple(content for content in result.content if not isinstance(content, Text))
     return msgspec.structs.replace(result, content=(Text(small.text), *kept), artifact=small.ref, structured=None)
@@ -570,7 +579,7 @@ async def _to_blob(run: Run, part: Part) -> Part:
         f"{part.text[:HEAD_CHARACTERS]}\n… {omitted} characters left out; the whole is `{ref}`, {len(data)} bytes; "
         f"read it with `read_output` …\n{part.text[-TAIL_CHARACTERS:]}"
     )
-    return msgspec.structs.replace(part, text=text, tokens=estimate_tokens(text), ref=ref)
+    return msgspec.structs.replace(part, text=text, tokens=run.counting.text(text), ref=ref)
 
 
 @tool(effect="pure")

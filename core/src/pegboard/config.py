@@ -296,13 +296,20 @@ class _Loader:
         self._add(self._checked("environment", self._environment()))
         self._add(self._checked("command line", {split_key(key): Value(_parsed(split_key(key), value), "command line")
                                                  for key, value in command_line.items()}))  # fmt: skip
-        self._add(self._checked("host", {path: Value(value, "host") for path, value in _leaves(host)}))
+        self._add(self._of_host(host))
         return config
 
     def of(self, host: Mapping[str, Any]) -> Config:
         self._add({path: Value(value, "defaults") for path, value in _defaults(schema())})
-        self._add(self._checked("host", {path: Value(value, "host") for path, value in _leaves(host)}))
+        self._add(self._of_host(host))
         return self.config
+
+    def _of_host(self, host: Mapping[str, Any]) -> dict[Key, Value]:
+        try:
+            return self._checked("host", {path: Value(value, "host") for path, value in _leaves(host)})
+        except ValueError as error:
+            self._fail(ConfigError(f"the host: {error}", hint="peg config schema"))
+            return {}
 
     def _add(self, values: Mapping[Key, Value]) -> None:
         known = self.config._values
@@ -418,6 +425,8 @@ def _leaves(data: Mapping[str, Any], path: Key = ()) -> Iterator[tuple[Key, Any]
     if len(path) > _MAX_DEPTH:
         raise ValueError("tables are nested too deeply")
     for name, value in data.items():
+        if not isinstance(name, str):
+            raise ValueError(f"the key `{name!r}` is no text")
         if isinstance(value, int) and value.bit_length() > 64:
             raise ValueError(f"the number of `{join_key((*path, name))}` has more than 64 bits")
         if isinstance(value, Mapping):

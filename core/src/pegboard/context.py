@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from pegboard.history import estimate_message, estimate_tokens, settled
+from pegboard.history import estimate_message, settled
 from pegboard.model import ModelBase, capabilities_of
 from pegboard.run import Run
+from pegboard.spent import count_inside
 from pegboard.types import (
     Block,
     ContextBuild,
@@ -45,6 +46,8 @@ async def prepare(run: Run, model: ModelBase) -> Prepared:
     """The messages of the next request, and where a provider may cache."""
     run.log.settle()
     hooks = run.hooks
+    if hooks.provide_token_counter is not None:
+        run.counting = await run.services.counting(model.id)
     messages: Sequence[Message] = run.log.view()
     budget = usable_tokens(run, model)
     if hooks.context_gather is not None or hooks.context_cache is not None:
@@ -98,7 +101,9 @@ async def _as_step(run: Run, request: ContextRequest) -> ContextBuild:
     step = journal.open("context.build", msgspec.structs.replace(request, run=""))
     if step.recorded is not None:
         recorded: ContextBuild = journal.result(step)
+        await count_inside(run, step)
         return recorded
+    run.replaying = False
     journal.start(step)
     layer = run.hooks.context_cache
     try:
@@ -157,11 +162,11 @@ async def _chunk(run: Run, sources: Sequence[Source]) -> Sequence[Unit]:
     units: list[Unit] = []
     for source in sources:
         found = await layer(run, source) if layer is not None else None
-        units.extend(found if found is not None else [_whole(source)])
+        units.extend(found if found is not None else [_whole(run, source)])
     return units
 
 
-def _whole(source: Source) -> Unit:
+def _whole(run: Run, source: Source) -> Unit:
     text = source.read()
     return Unit(
         path=source.path,
@@ -170,7 +175,7 @@ def _whole(source: Source) -> Unit:
         start=1,
         end=text.count("\n") + 1,
         digest=source.digest,
-        tokens=estimate_tokens(text),
+        tokens=run.counting.text(text),
         text=text,
         owner=source.owner,
     )
@@ -237,11 +242,12 @@ async def _compress(run: Run, parts: Sequence[Part], request: ContextRequest) ->
 
 
 def _report(run: Run, build: ContextBuild) -> None:
-    run.emit(
+    run.record(
         "context.built",
         {
             "budget": build.budget,
             "used": build.used,
+            "exact": run.counting.exact,
             "cache_hit": build.cache_hit,
             "durations_ms": dict(build.durations_ms),
             "parts": [_row(part) for part in build.parts],
@@ -295,7 +301,7 @@ async def _laid_out(run: Run, messages: Sequence[Message], build: ContextBuild |
         blocks.insert(1, selection)
     request = ContextRequest(run=run.run, agent=run.config.name, query=run.task, budget=budget)
     layout: Layout | None = await run.hooks.context_layout(run, request, blocks) if run.hooks.context_layout else None
-    if layout is None or (budget is not None and sum(map(estimate_message, layout.messages)) > budget):
+    if layout is None or (budget is not None and sum(map(run.counting.message, layout.messages)) > budget):
         return [message for block in blocks for message in block.messages], ()
     return layout.messages, layout.cache_marks
 
@@ -305,14 +311,15 @@ async def _laid_out(run: Run, messages: Sequence[Message], build: ContextBuild |
 
 async def _fitted(run: Run, messages: Sequence[Message], budget: int) -> Sequence[Message]:
     """The messages, or where they are too many a shorter view; the log keeps everything."""
-    if run.log.tokens() <= budget:
+    if run.log.tokens(run.counting.message) <= budget:
         return messages
     view = await _compacted(run, messages, budget)
-    run.emit(
+    run.record(
         "context.compacted",
         {
-            "tokens_before": run.log.tokens(),
-            "tokens_after": sum(map(estimate_message, view.messages)),
+            "tokens_before": run.log.tokens(run.counting.message),
+            "tokens_after": sum(map(run.counting.message, view.messages)),
+            "exact": run.counting.exact,
             "receipts": [msgspec.to_builtins(receipt) for receipt in view.receipts],
         },
     )
@@ -326,20 +333,26 @@ async def _compacted(run: Run, messages: Sequence[Message], budget: int) -> Hist
         if view is None:
             break
         whole = list(view.messages)
-        if settled(whole) == whole and sum(map(estimate_message, view.messages)) <= budget:
+        if settled(whole) == whole and sum(map(run.counting.message, view.messages)) <= budget:
             return view
-    view = newest_groups(messages, budget, task=len(run.history))
+    view = newest_groups(messages, budget, task=len(run.history), measure=run.counting.message)
     run.degrade("conversation", f"{len(messages) - len(view.messages)} older messages are not shown to the model")
     return view
 
 
-def newest_groups(messages: Sequence[Message], budget: int, *, task: int | None = None) -> HistoryView:
+def newest_groups(
+    messages: Sequence[Message],
+    budget: int,
+    *,
+    task: int | None = None,
+    measure: Callable[[Message], int] = estimate_message,
+) -> HistoryView:
     """The newest messages that fit, never parting a call from its result, and before them the one at `task`."""
     first = messages[task : task + 1] if task is not None else ()
-    total = sum(map(estimate_message, first))
+    total = sum(map(measure, first))
     view: list[Message] = []
     for group in reversed(_groups(messages)):
-        size = sum(map(estimate_message, group))
+        size = sum(map(measure, group))
         if view and total + size > budget:
             break
         view = [*group, *view]
@@ -349,8 +362,8 @@ def newest_groups(messages: Sequence[Message], budget: int, *, task: int | None 
     receipt = Receipt(
         ref=None,
         what=f"{len(messages) - len(view)} oldest messages",
-        tokens_before=sum(map(estimate_message, messages)),
-        tokens_after=sum(map(estimate_message, view)),
+        tokens_before=sum(map(measure, messages)),
+        tokens_after=sum(map(measure, view)),
         by="core",
         why="window",
         recall="the run's log has them all",

@@ -84,9 +84,8 @@ class ConversationContext:
         self._lock = asyncio.Lock()
         self._speakers = 0
         """Who is being answered or waits for it."""
+        self._saving = asyncio.Lock()
         self._running: Run | None = None
-        self._answered: Run | None = None
-        """The last run that has ended."""
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -125,7 +124,8 @@ class ConversationContext:
             options: as for `Pegboard.run`
 
         Raises:
-            RunBusyError: a run is under way and `when_busy` is `reject`.
+            RunBusyError: a run is under way and `when_busy` is `reject`; or another process spoke here meanwhile, which
+                is found out before a model is asked.
             PegboardError: the run failed; what it said before is in the history all the same.
         """
         spoken = Message.user(message) if isinstance(message, str) else message
@@ -133,11 +133,12 @@ class ConversationContext:
             return None
         async with self._turn():
             run = await self._prepare(spoken, to, options)
+            await self._claim(run)
             try:
                 result = await self._board.drive(run)
             finally:
                 self._keep(run)
-                await self._save()
+                await self._save(run)
             return result.raise_for_error()
 
     async def stream(
@@ -154,13 +155,14 @@ class ConversationContext:
             return
         async with self._turn():
             run = await self._prepare(spoken, to, options)
+            await self._claim(run)
             try:
                 async with aclosing(self._board.events(run)) as events:
                     async for event in events:
                         yield event
             finally:
                 self._keep(run)
-                await self._save()
+                await self._save(run)
 
     def fork(self, id: str | None = None) -> ConversationContext:
         """Another conversation that begins with what was said here so far."""
@@ -213,30 +215,63 @@ class ConversationContext:
             if message.role == "assistant":
                 message = msgspec.structs.replace(message, metadata={"agent": run.config.name, "run": run.run})
             self._log.append(message)
-        self._running, self._answered = None, run
+        self._running = None
 
-    async def _save(self) -> None:
+    async def _claim(self, run: Run) -> None:
+        """Bring what is said to the store before a model is asked: nobody is to pay for an answer that is refused.
+
+        Raises:
+            RunBusyError: somebody else spoke here meanwhile; nothing was added and nobody was asked.
+        """
+        store = _keeper(self._board)
+        if store is None:
+            return
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._append(store, run, run.log.view())))
+        except asyncio.CancelledError:
+            self._keep(run)  # the store will have it
+            raise
+        except RunBusyError as error:
+            self._running = None
+            raise RunBusyError(
+                f"{error.message}; no model was asked and nothing was added: close it, open it again, and repeat it",
+                hint="peg help run.busy",
+            ) from error
+        except BaseException:
+            self._running = None
+            raise
+
+    async def _save(self, run: Run) -> None:
         """Bring what is new to the store, also when whoever waits for the answer is cancelled meanwhile."""
         store = _keeper(self._board)
-        if store is not None and len(self._log) > self._saved:
-            await asyncio.shield(asyncio.ensure_future(self._append(store)))
+        if store is None or len(self._log) <= self._saved:
+            return
+        try:
+            await asyncio.shield(asyncio.ensure_future(self._append(store, run, self._log.view())))
+        except RunBusyError as error:
+            raise RunBusyError(
+                f"{error.message}; the answer was not added, and is still in run `{run.run}`",
+                hint=f"peg runs show {run.run}",
+                run=run.run,
+            ) from error
 
-    async def _append(self, store: ConversationStore) -> None:
-        row = ConversationRow(
-            id=self.id,
-            agents=tuple(self._agents),
-            last=self._last,
-            messages=len(self._log),
-            at=self._board.host_context.clock.time(),
-        )
-        await store.append_messages(row, await self._clean(self._log[self._saved :]), expect=self._saved)
-        self._saved = row.messages
+    async def _append(self, store: ConversationStore, run: Run, messages: Sequence[Message]) -> None:
+        async with self._saving:  # one that nobody waits for any more may be under way
+            row = ConversationRow(
+                id=self.id,
+                agents=tuple(self._agents),
+                last=self._last,
+                messages=len(messages),
+                at=self._board.host_context.clock.time(),
+            )
+            await store.append_messages(row, await self._clean(run, messages[self._saved :]), expect=self._saved)
+            self._saved = row.messages
 
-    async def _clean(self, messages: Sequence[Message]) -> Sequence[Message]:
+    async def _clean(self, run: Run, messages: Sequence[Message]) -> Sequence[Message]:
         """Messages without what must not be seen, as in the events of the run that they were said in."""
-        if self._answered is None or self._board.hooks.redact is None:
+        if self._board.hooks.redact is None:
             return messages
-        plain = await redacted(self._answered, to_json(messages), "event")
+        plain = await redacted(run, to_json(messages), "event")
         if not isinstance(plain, list) or len(plain) != len(messages):
             raise StorageError(
                 f"conversation `{self.id}` is not kept: what was said could not be redacted", hint="peg plugins doctor"

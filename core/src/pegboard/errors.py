@@ -251,6 +251,18 @@ class CallNextTwiceError(HookError):
     code = "hook.call_next_twice"
 
 
+class EventError(PluginError):
+    """A plugin wrote an event that is not its own, or whose data is not JSON.
+
+    Kinds that core writes are core's alone: readers of the log rely on what they say. A plugin's kind begins with its
+    id, as in `ctx.emit("my-plugin.found", {"files": 3})`. The data is an object of texts, numbers, booleans, `None`,
+    lists and further objects; values such as dates, structs and dataclasses are written as their JSON.
+    """
+
+    code = "event.invalid"
+    default_hint = "peg help event.invalid"
+
+
 # --- drivers -----------------------------------------------------------------------------------------------------
 
 
@@ -656,6 +668,14 @@ class ApprovalDeniedError(PegboardError):
     exit_code = ExitCode.APPROVAL
 
 
+class AuditRefusedError(PegboardError):
+    """The audit trail did not accept the record of an effect, so nothing was done."""
+
+    code = "audit.refused"
+    exit_code = ExitCode.APPROVAL
+    default_hint = "peg plugins order audit"
+
+
 class FilesDeniedError(PegboardError):
     """A path leads out of its folder, is protected, or is neither a file nor a folder; nothing was read or written."""
 
@@ -751,6 +771,18 @@ class RunningLoopError(PegboardError):
 
     code = "board.running_loop"
     exit_code = ExitCode.USAGE
+
+
+class BoardArgumentError(PegboardError):
+    """A board was given something that cannot be what its name says; the message names the argument of `Pegboard(…)`.
+
+    `plugins`, `agents` and `folders` are lists, `config` is a mapping of settings, `store` an object with the methods
+    of a store, `workspace` a folder that exists, and `model` a model or its name.
+    """
+
+    code = "board.argument"
+    exit_code = ExitCode.USAGE
+    default_hint = "peg help board.argument"
 
 
 class BoardClosedError(PegboardError):

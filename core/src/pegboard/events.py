@@ -6,20 +6,24 @@ are light records, and become envelopes when somebody reads them. Who reads and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from pegboard.errors import JournalVersionError
+from pegboard.errors import EventError, JournalVersionError, describe
+from pegboard.signs import storable
 from pegboard.types import JsonObject, Usage
 
 EVENT_VERSION: Final = 1
 """The version of the envelope and of `data` that this code writes."""
 
 EVENT_KINDS: Final[Mapping[str, str]] = {
-    "run.started": "a run began: agent, version, input, plugin-set digest, schema",
+    "run.started": "a run began: agent, version, input; of a run that is kept also the versions of plugins",
     "run.finished": "a run ended: end reason, usage, degraded parts",
     "run.paused": "a run waits for a person or a quota",
     "run.resumed": "a run goes on from its journal",
@@ -39,9 +43,9 @@ EVENT_KINDS: Final[Mapping[str, str]] = {
     "effect.intent": "an unsafe effect is about to happen",
     "effect.done": "an unsafe effect has happened",
     "effect.reconciled": "it was found out whether an unsafe effect has happened",
-    "context.built": "a context was built: parts, owners, tokens, what was dropped and why",
-    "context.compacted": "the view of the conversation was shortened; receipts",
-    "context.offloaded": "a large part was moved to the blob store",
+    "context.built": "a context was built: parts, owners, tokens, whether those are exact, what was dropped and why",
+    "context.compacted": "the view of the conversation was shortened; tokens, whether those are exact, receipts",
+    "context.offloaded": "a large part was moved to the blob store; tokens, and whether those are exact",
     "tool.tier": "another tier of tools: from, to, reason",
     "tool.loop": "the same call with the same result again: count and what was done",
     "model.setting_ignored": "a model lacks a setting that was asked for",
@@ -58,6 +62,8 @@ EVENT_KINDS: Final[Mapping[str, str]] = {
     "stream.gap": "a slow reader was skipped: the last offset delivered",
 }
 """Every kind that core writes. Plugins may write others, under a prefix that is their id."""
+
+_OWN_KIND: Final = r"[\w/-]+(\.[\w/-]+)+"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -159,6 +165,39 @@ UPCASTERS: dict[int, Upcaster] = {}
 """From version n to n + 1; pure functions, kept for ever, each with a fixture file of that version."""
 
 
+def event_of_plugin(kind: object, data: object) -> JsonObject:
+    """The data of an event that a plugin writes, as the plain JSON that a store gives back.
+
+    Raises:
+        EventError: the kind is one of core's or has no prefix, or the data is not a JSON object.
+    """
+    refusal = _refusal(kind) if isinstance(kind, str) else f"`{kind}` is no kind of event"
+    if refusal is not None:
+        raise EventError(refusal)
+    try:
+        read = _plain(data)
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        raise EventError(f"the data of event `{kind}` is not JSON: {describe(error)}") from error
+    if not isinstance(read, dict):
+        raise EventError(f"the data of event `{kind}` must be an object, and is {type(data).__name__}")
+    return read
+
+
+@lru_cache(maxsize=512)  # a plugin has a few kinds, and writes each of them often
+def _refusal(kind: str) -> str | None:
+    if re.fullmatch(_OWN_KIND, kind) is None:
+        return f"`{kind}` is no kind of event; a plugin writes `<plugin id>.<name>`"
+    return f"event `{kind}` is core's own; a plugin writes `<plugin id>.<name>`" if kind in EVENT_KINDS else None
+
+
+def _plain(data: object) -> object:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(data))
+    except UnicodeEncodeError:  # half a surrogate pair
+        plain = storable(msgspec.to_builtins(data, str_keys=True))
+        return msgspec.json.decode(msgspec.json.encode(plain))
+
+
 def event_to_json(event: Event) -> JsonObject:
     """The event as plain JSON."""
     data: JsonObject = msgspec.to_builtins(event, enc_hook=repr)
@@ -250,3 +289,43 @@ class EventLog(Sequence[Event]):
         if not -size <= index < size:
             raise IndexError(index)
         return self._read(index % size)
+
+
+BOARD_EVENTS_KEPT: Final = 1000
+"""How many events a board keeps; plugins that come and go for weeks must not fill the memory."""
+
+
+class BoardLog(Sequence[Event]):
+    """What happened to the plugins of a board outside of any run: the newest `BOARD_EVENTS_KEPT` events.
+
+    Who needs all of them watches with `on_event`. `seq` counts on over those that were dropped.
+    """
+
+    __slots__ = ("_kept", "dropped")
+
+    def __init__(self) -> None:
+        self._kept: deque[Event] = deque(maxlen=BOARD_EVENTS_KEPT)
+        self.dropped = 0
+        """How many older events are gone."""
+
+    def append(self, kind: str, at: float, data: JsonObject, plugin: str | None = None) -> None:
+        """Record that something happened at `at`."""
+        seq = self.dropped + len(self._kept)
+        self.dropped += len(self._kept) == BOARD_EVENTS_KEPT
+        self._kept.append(Event(id=f"board.{seq}", run="board", seq=seq, kind=kind, at=at, plugin=plugin, data=data))
+
+    def last(self) -> Event:
+        """The newest event."""
+        return self._kept[-1]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self._kept)[index] if isinstance(index, slice) else self._kept[index]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._kept)
+
+    def __repr__(self) -> str:
+        return f"<log of {len(self._kept)} events of a board, {self.dropped} dropped>"

@@ -6,7 +6,7 @@ model, and how it is shortened, is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, overload
 
@@ -61,7 +61,7 @@ def _same(a: object, b: object) -> bool:
 class MessageLog(Sequence[Message]):
     """All messages of a conversation so far; grows, and never changes what it holds."""
 
-    __slots__ = ("_items", "_tokens")
+    __slots__ = ("_items", "_measure", "_tokens")
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         if not messages:
@@ -71,6 +71,7 @@ class MessageLog(Sequence[Message]):
         else:
             self._items = settled(messages)
         self._tokens: list[int] | None = None
+        self._measure: Callable[[Message], int] | None = None
 
     def append(self, message: Message) -> None:
         """Add a message at the end."""
@@ -80,13 +81,13 @@ class MessageLog(Sequence[Message]):
         """The messages so far; later ones do not show in it."""
         return MessageView(self._items, len(self._items))
 
-    def tokens(self) -> int:
-        """Estimated tokens of all messages. Each message is counted once."""
-        if self._tokens is None:
-            self._tokens = []
-        counts = self._tokens
+    def tokens(self, measure: Callable[[Message], int] | None = None) -> int:
+        """Tokens of all messages, estimated where nothing measures them. Each is counted once by one measure."""
+        if self._tokens is None or self._measure != measure:
+            self._tokens, self._measure = [], measure
+        counts, measure = self._tokens, measure or estimate_message
         for message in islice(self._items, len(counts), None):
-            counts.append((counts[-1] if counts else 0) + estimate_message(message))
+            counts.append((counts[-1] if counts else 0) + measure(message))
         return counts[-1] if counts else 0
 
     def settle(self, status: str = "cancelled") -> Sequence[ToolResult]:
@@ -175,14 +176,14 @@ def estimate_tokens(text: str) -> int:
     return (len(text) - wide) // 3 + wide + 1
 
 
-def estimate_message(message: Message) -> int:
-    """Tokens of a message, its frame included."""
+def estimate_message(message: Message, count: Callable[[str], int] = estimate_tokens) -> int:
+    """Tokens of a message, its frame included; those of its texts as `count` says."""
     total = 4
     for part in message.parts:
         if isinstance(part, ToolResult):
-            total += 8 + estimate_tokens(part.text)
+            total += 8 + count(part.text)
         elif isinstance(part, ToolCall):
-            total += 8 + estimate_tokens(part.raw_arguments or str(part.arguments))
+            total += 8 + count(part.raw_arguments or str(part.arguments))
         else:
-            total += estimate_tokens(getattr(part, "text", "") or "") if hasattr(part, "text") else 256
+            total += count(getattr(part, "text", "") or "") if hasattr(part, "text") else 256
     return total

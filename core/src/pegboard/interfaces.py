@@ -136,7 +136,11 @@ class RunContext(Protocol):
     """What the run was given, as plain JSON; a text where it was told a task."""
     clock: Clock
     replaying: bool
-    """True while recorded steps are being read back: observers stay silent then."""
+    """True while recorded steps are read back: in `resume` until the first missing one, and in `replay` throughout.
+
+    A plugin that tells somebody outside, such as one that sends metrics, traces or messages, stays silent then: it did
+    so when it happened. What must not happen twice stands in a `step` and need not look here.
+    """
     explain: bool
 
     @property
@@ -148,7 +152,15 @@ class RunContext(Protocol):
         """Whether somebody wants the run to stop."""
 
     def emit(self, kind: str, data: JsonObject) -> None:
-        """Write an event of the plugin's own kind, `<plugin id>.<name>`."""
+        """Write an event of the plugin's own kind, `<plugin id>.<name>`.
+
+        Args:
+            kind: with a dot in it, and none of those that core writes
+            data: what it says, as JSON
+
+        Raises:
+            EventError: the kind is core's own, or the data is not JSON.
+        """
 
     async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
         """Do what must not happen twice by accident: recorded, and read back on resume instead of repeated."""
@@ -171,7 +183,8 @@ class RunContext(Protocol):
             agent: the agent, or its name
             task: what it is to do; what it is given where there are no `inputs`
             inputs: JSON that fits its input schema
-            required: raise when it fails; else its failure is listed under `degraded`, and the result says so
+            required: raise when it fails; else its failure is listed under `degraded`, and the result says so; what
+                only a person can know (`tool.unsafe_unknown`) is raised in any case
             limits: tighter limits than its own
         """
 
@@ -322,9 +335,10 @@ class Module(Protocol):
 
 
 class TokenCounter(Protocol):
-    """Counts tokens for one model."""
+    """Counts tokens for one model. It is called in the event loop, so it must not wait for anything."""
 
     exact: bool
+    """Whether the provider counts the same; if not, it is an estimate, and said to be one wherever it is shown."""
 
     def count(self, text: str) -> int:
         """Tokens of a text; never fewer than the provider will count, where `exact` is false."""

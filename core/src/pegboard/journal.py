@@ -19,6 +19,7 @@ from pegboard.clock import elapsed_ms
 from pegboard.errors import (
     JournalDivergedError,
     JournalUnserializableError,
+    PegboardError,
     RunNotFoundError,
     ToolUnsafeUnknownError,
     describe,
@@ -29,7 +30,9 @@ from pegboard.lazy import LazyModule
 from pegboard.types import (
     UNSET,
     ContextBuild,
+    Degradation,
     Effect,
+    Finding,
     Json,
     JsonObject,
     Message,
@@ -48,6 +51,8 @@ else:
 
 OPERATIONS = ("model.request", "tool.call:", "agent.call:", "context.build", "approval:", "plugin:")
 """Operation names are persisted data: ids are `<op>#<n>`. Those that end in `:` are followed by a name."""
+_SPENDING = ("model.request", "agent.call:")
+"""Operations that use tokens."""
 BLOB_AT_BYTES = 256 * 1024
 """A result larger than this is kept as a blob, and the record holds its digest."""
 
@@ -102,7 +107,10 @@ class Journal:
         "_clock",
         "_counts",
         "_decisions",
+        "_inside",
         "_messages",
+        "_next",
+        "_next_is_barrier",
         "_only_recorded",
         "_pending",
         "_quick",
@@ -140,12 +148,16 @@ class Journal:
         self._decisions: dict[str, list[JsonObject]] | None = None
         self._messages: dict[int, list[JsonObject]] | None = None
         """What earlier lives decided and were told; `None` in the first one."""
+        self._inside: dict[str, list[RunResult | ModelResponse]] | None = None
         self._only_recorded = False
         self._request: tuple[Sequence[Message], JsonObject] | None = None
         """The messages of the last request, and the rest of it as JSON."""
         self._pending: list[StepRecord] = []
         self._sent = 0
         self._writing: asyncio.Lock | None = None
+        self._next: asyncio.Future[None] | None = None
+        """A write that has not begun yet, and takes whatever is new by then."""
+        self._next_is_barrier = False
         self._quick: QuickAppend | None = getattr(store, "append_at_once", None)
         self.flushes = store is not None
         """Whether `flush` has anything to do at all."""
@@ -224,13 +236,13 @@ class Journal:
             "step.done", StepDone(step.op, step.id, elapsed_ms(self._clock, step.started), usage=usage or UNSET, **data)
         )
 
-    def fail(self, step: Step, error: BaseException) -> None:
-        """The step failed; a repeat of it is another attempt of the same step."""
+    def fail(self, step: Step, error: BaseException, spent: RunResult | None = None) -> None:
+        """The step failed; a repeat of it is another attempt of the same step. What was spent is kept beside that."""
         self._leave(step)
         described = _described(error)
         # An intent without outcome must stay one, of this life or an earlier: what came of the effect is not known.
         if step.key is None and step.recorded is None:
-            self._keep(step, "failed", error=described)
+            self._keep(step, "failed", None if spent is None else _without_output(spent), error=described)
         took = elapsed_ms(self._clock, step.started)
         self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": took, **described})
 
@@ -252,7 +264,8 @@ class Journal:
     def unknown_effect(self, step: str, therefore: str) -> ToolUnsafeUnknownError:
         """What is raised where nobody knows what became of an unsafe step; in a store a person can say it."""
         return ToolUnsafeUnknownError(
-            f"it is not known whether step `{step}` took effect before the run was interrupted; {therefore}",
+            f"it is not known whether step `{step}` of run `{self.row.run}` took effect before it was interrupted; "
+            f"{therefore}",
             hint=f"peg runs resolve {self.row.run} {step} done" if self.durable else "peg help tool.unsafe_unknown",
         )
 
@@ -278,10 +291,18 @@ class Journal:
         self.row = msgspec.structs.replace(self.row, state="paused", ended_at=None, summary=None)
         self.emit("effect.reconciled", {"step": step, "key": record.key, **said})
 
-    async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Do `call` as a step whose result is plain JSON."""
+    async def step(
+        self,
+        op: str,
+        params: Json,
+        call: Callable[[], Awaitable[Any]],
+        recalled: Callable[[Step], Awaitable[None]] | None = None,
+    ) -> Any:
+        """Do `call` as a step whose result is plain JSON; `recalled` is told of a step that is read back instead."""
         step = self.open(op, params)
         if step.recorded is not None:
+            if recalled is not None:
+                await recalled(step)
             return self.result(step)
         self.start(step)
         try:
@@ -299,6 +320,17 @@ class Journal:
         if kept.live is not None or kept.record is None:
             return kept.live
         return decode(step.op, kept.record.result)
+
+    def inside(self, step: Step) -> Sequence[RunResult | ModelResponse]:
+        """The child runs and model requests inside a step, to which a life does not come that reads the step back."""
+        if self._inside is None:
+            self._inside = {}
+            for id, kept in self.kept.items():
+                if "/" in id and (spent := _spent(kept)) is not None:
+                    for place, character in enumerate(id):
+                        if character == "/":
+                            self._inside.setdefault(id[:place], []).append(spent)
+        return self._inside.get(step.id, ())
 
     # --- earlier lives
 
@@ -349,10 +381,14 @@ class Journal:
         """Hand everything new to the store, in one transaction."""
         if not self.flushes:
             return
-        if not barrier and self._added_at_once():
+        if not barrier and self._next is None and self._added_at_once():
             return
-        # In a task of its own: of what is cut off half way nobody would know what the store has.
-        await asyncio.shield(asyncio.ensure_future(self._write(barrier)))
+        # In a task of its own: of what is cut off half way nobody would know what the store has. One task for all who
+        # ask before it begins: a thousand nodes may end in one tick.
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._write())
+        self._next_is_barrier |= barrier
+        await asyncio.shield(self._next)
 
     def _added_at_once(self) -> bool:
         """Whether the store has it already, without a task and with nobody in between."""
@@ -366,10 +402,11 @@ class Journal:
         self._sent = size
         return True
 
-    async def _write(self, barrier: bool) -> None:
+    async def _write(self) -> None:
         if self._writing is None:
             self._writing = asyncio.Lock()
         async with self._writing:
+            self._next, barrier, self._next_is_barrier = None, self._next_is_barrier, False
             events = await self._scrubbed(self._sent)
             steps = list(self._pending)
             if self._store is not None:
@@ -567,10 +604,36 @@ def decode(op: str, result: Json) -> Any:
     if op == "context.build":
         return msgspec.convert(result, ContextBuild)
     if op.startswith("agent.call:"):
-        fields = {name: result[name] for name in ("run", "agent", "output", "end_reason", "turns", "cost_usd")}
-        usage, unpriced = msgspec.convert(result["usage"], Usage), tuple(result["unpriced_models"])
-        return RunResult(**fields, usage=usage, unpriced_models=unpriced)
+        names = ("run", "agent", "output", "end_reason", "turns", "cost_usd", "confidence")
+        return RunResult(
+            **{name: result[name] for name in names},
+            usage=msgspec.convert(result["usage"], Usage),
+            unpriced_models=tuple(result["unpriced_models"]),
+            degraded=msgspec.convert(result["degraded"], tuple[Degradation, ...]),
+            findings=msgspec.convert(result["findings"], tuple[Finding, ...]),
+        )
     return result
+
+
+def _without_output(result: RunResult) -> RunResult:
+    """What a child run that failed used; whatever else came of it is in its own log."""
+    return RunResult(
+        run=result.run,
+        agent=result.agent,
+        end_reason=result.end_reason,
+        usage=result.usage,
+        cost_usd=result.cost_usd,
+        unpriced_models=result.unpriced_models,
+        turns=result.turns,
+    )
+
+
+def _spent(kept: Kept) -> RunResult | ModelResponse | None:
+    """What a step used, where it was a child run or a model request."""
+    value, record = kept.live, kept.record
+    if value is None and record is not None and record.result is not None and record.op.startswith(_SPENDING):
+        value = decode(record.op, record.result)
+    return value if isinstance(value, RunResult | ModelResponse) else None
 
 
 def _encoded(step: Step, result: Any) -> Json:
@@ -584,9 +647,15 @@ def _encoded(step: Step, result: Any) -> Json:
     return data
 
 
+def code_of(error: BaseException) -> str:
+    """The stable code of an error. What a foreign one has as its `code`, a status of HTTP for example, is none."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    return error.code if isinstance(error, PegboardError) else "unknown"
+
+
 def _described(error: BaseException) -> JsonObject:
-    code = "cancelled" if isinstance(error, asyncio.CancelledError) else getattr(error, "code", "unknown")
-    return {"code": code, "message": describe(error)}
+    return {"code": code_of(error), "message": describe(error)}
 
 
 def _summary(result: RunResult, events: EventLog) -> JsonObject:

@@ -56,6 +56,8 @@ class ModelBase:
 
     provider: str = ""
     name: str = ""
+    is_demo: bool = False
+    """It is there to try things out: an agent that computes is not to take what it says for a judgement."""
 
     @property
     def id(self) -> str:

@@ -29,7 +29,7 @@ class StructuredOutput:
     __slots__ = ("contract", "invalid", "strategy")
 
     def __init__(self, config: AgentConfig, capabilities: ModelCapabilities, *, has_tools: bool) -> None:
-        self.contract = schema.OutputContract(config.output)
+        self.contract = schema.OutputContract(config.output if config.answer is None else config.answer)
         self.strategy: Strategy = _choose(config, capabilities, has_tools)
         self.invalid = 0
         """How often an answer was sent back."""

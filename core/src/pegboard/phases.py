@@ -17,12 +17,14 @@ from pegboard.errors import (
     AgentInputError,
     BudgetExceededError,
     LoopLimitError,
+    ModelNoneError,
     StorageExhaustedError,
     UnknownPhaseError,
     ValidationFailedError,
     describe,
 )
 from pegboard.events import PhaseEntered, PhaseLeft
+from pegboard.journal import code_of
 from pegboard.lazy import LazyModule
 from pegboard.run import Run
 from pegboard.types import (
@@ -120,7 +122,7 @@ async def enter(run: Run, phase: str, state: RunState) -> RunState:
     """One phase: its layers around its body."""
     layer = getattr(run.hooks, phase)
     body = BODIES.get(phase, _nothing)
-    run.emit("phase.entered", PhaseEntered(phase))
+    run.record("phase.entered", PhaseEntered(phase))
     started = run.clock.monotonic()
     outcome: Literal["done", "failed"] = "failed"
     try:
@@ -128,7 +130,7 @@ async def enter(run: Run, phase: str, state: RunState) -> RunState:
         outcome = "done"
         return state
     finally:
-        run.emit("phase.left", PhaseLeft(phase, outcome, elapsed_ms(run.clock, started)))
+        run.record("phase.left", PhaseLeft(phase, outcome, elapsed_ms(run.clock, started)))
 
 
 async def _next(run: Run, state: RunState, table: Mapping[str, str], proposed: str) -> str:
@@ -170,7 +172,7 @@ async def _recover(run: Run, state: RunState, phase: str, error: Exception) -> R
         "message": describe(error),
         "decision": kind,
     }
-    run.emit("phase.error", {**described, "change": to_json(decision)})
+    run.record("phase.error", {**described, "change": to_json(decision)})
     if isinstance(decision, Abort):
         raise error
     await recovery.apply(run, decision)
@@ -210,7 +212,8 @@ async def _initialize(run: Any, state: RunState) -> RunState:
     if config.input_schema is not None:
         errors = schema.json_errors(config.input_schema, run.input)
         if errors:
-            raise AgentInputError(f"the input of agent `{config.name}` does not fit: {errors}", hint="peg agents list")
+            hint = f"peg agents info {config.name}"
+            raise AgentInputError(f"the input of agent `{config.name}` does not fit: {errors}", hint=hint)
     await run.equip()
     if run.model is not None or run.agent.execute is None:
         run.use(run.model or await run.services.model(config.model))
@@ -242,6 +245,8 @@ async def _execute_agent(run: Run, execute: Callable[..., Awaitable[Any]], state
 async def _model_turns(run: Any, state: RunState) -> RunState:
     if run.model is None:
         run.use(await run.services.model(run.config.model))
+    if run.config.answer is not None and run.model.is_demo:
+        raise ModelNoneError(f"`{run.model.id}` is there to try things out, and judges nothing")
     return await turns.take_turns(run, state)
 
 
@@ -289,9 +294,9 @@ async def _clean_up(run: Any, state: RunState) -> RunState:
             if isinstance(exc, KeyboardInterrupt) or (isinstance(exc, asyncio.CancelledError) and run.is_ending):
                 passing = exc  # goes up when the other modules had their turn
                 continue
-            run.emit(
+            run.record(
                 "cleanup.error",
-                {"phase": "cleanup", "code": recovery.code_of(exc), "message": f"{module.name}: {describe(exc)}"},
+                {"phase": "cleanup", "code": code_of(exc), "message": f"{module.name}: {describe(exc)}"},
             )
     run.modules = ()
     if passing is not None:

@@ -5,20 +5,11 @@ Who decides is up to plugins. A resumed run takes the same decisions at the same
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 
-from pegboard.errors import PegboardError
+from pegboard.journal import code_of
 from pegboard.run import Run
 from pegboard.types import Alternative, Failure, Fallback, RecoveryDecision, Retry, evolve
-
-
-def code_of(error: BaseException) -> str:
-    """The stable code of an error."""
-    if isinstance(error, asyncio.CancelledError):
-        return "cancelled"
-    return error.code if isinstance(error, PegboardError) else "unknown"
 
 
 def failure_of(run: Run, error: BaseException, phase: str = "") -> Failure:

@@ -23,7 +23,7 @@ def repeated(run: Run, call: ToolCall) -> ToolResult | None:
     counts[key] = (count + 1, text)
     if count + 1 >= FINAL_REPEATS:
         run.wants_final_answer = True
-    run.emit("tool.loop", {"tool": call.name, "count": count + 1, "action": "blocked"})
+    run.record("tool.loop", {"tool": call.name, "count": count + 1, "action": "blocked"})
     remark = f"blocked: this call gave the same result {count} times; do something else or give the final answer"
     return tool_result(call.id, remark, status="error", code="tool.loop")
 
@@ -38,7 +38,7 @@ def count_repeat(run: Run, call: ToolCall, result: ToolResult) -> ToolResult:
     run.loop_counts[key] = (count, text)
     if count < WARN_REPEATS:
         return result
-    run.emit("tool.loop", {"tool": call.name, "count": count, "action": "warned"})
+    run.record("tool.loop", {"tool": call.name, "count": count, "action": "warned"})
     remark = Text(f"\n(the same call has given this result {count} times)")
     return msgspec.structs.replace(result, content=(*result.content, remark))
 

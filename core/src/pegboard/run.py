@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from pegboard import deadline
 from pegboard.budget import Account, cost_of, price_for, share_out
 from pegboard.clock import SYSTEM_CLOCK
+from pegboard.counting import ESTIMATE, Counting
 from pegboard.errors import (
     AgentError,
     AgentNotFoundError,
@@ -26,7 +28,7 @@ from pegboard.errors import (
     PegboardError,
     ToolNotFoundError,
 )
-from pegboard.events import Event
+from pegboard.events import Event, event_of_plugin
 from pegboard.history import MessageLog
 from pegboard.interfaces import Clock, HostContext, Module, RunRow, Store
 from pegboard.journal import Journal, Step
@@ -36,6 +38,7 @@ from pegboard.model import ModelBase, Sink, capabilities_of, normalize
 from pegboard.output import StructuredOutput
 from pegboard.plugins.dispatch.hooks import Hooks
 from pegboard.signs import storable
+from pegboard.spent import count_inside
 from pegboard.state import ScopedState
 from pegboard.toolbox import NO_TOOLS, BoundTool, Toolbox
 from pegboard.tools import as_tool
@@ -48,6 +51,7 @@ from pegboard.types import (
     Finding,
     Grant,
     Json,
+    JsonObject,
     Message,
     PriceTable,
     Principal,
@@ -132,9 +136,17 @@ class RunServices:
         """The agent of a name."""
         raise AgentNotFoundError(f"agent `{name}` is a name, and only a board can look names up")
 
+    async def find_agent(self, name: str) -> Agent:
+        """The agent that a plugin asks for."""
+        return await self.agent(name)
+
     async def prices(self) -> Sequence[PriceTable]:
         """Every price table there is."""
         return ()
+
+    async def counting(self, model: str) -> Counting:
+        """What counts the tokens for a model."""
+        return ESTIMATE
 
     @property
     def stale(self) -> bool:
@@ -163,6 +175,10 @@ class RunServices:
     def plugin_digest(self) -> str:
         """A digest of the plugin set, for the record."""
         return ""
+
+    def plugin_versions(self) -> Mapping[str, str]:
+        """The version of each plugin, for the record."""
+        return {}
 
 
 class CancelState:
@@ -195,9 +211,9 @@ class Run:
         "context_tokens",
         "conversation",
         "cost_usd",
+        "counting",
         "degraded",
         "driver",
-        "emit",
         "ended",
         "explain",
         "failed_step",
@@ -219,6 +235,7 @@ class Run:
         "parent",
         "parent_run",
         "principal",
+        "record",
         "repeats",
         "replaying",
         "resumed",
@@ -304,6 +321,7 @@ class Run:
         self.model: ModelBase | None = None
         self.modules: Sequence[Module] = ()
         self.tools: Toolbox = NO_TOOLS
+        self.counting = ESTIMATE
         self.tier: Tier = "core"
         self.tier_wanted: Tier | None = None
         self.approved: frozenset[tuple[str, ...]] = frozenset()
@@ -328,7 +346,7 @@ class Run:
         # Not a method of this run: a cycle would keep it until the garbage collector comes by.
         watch = None if services.hooks.on_event is None else services.show
         self.journal.attach(watch, self._redacted if self.hooks.redact is not None else None)
-        self.emit = self.journal.emit  # bound once: some twenty calls a run go through it
+        self.record = self.journal.emit  # bound once: some twenty calls a run go through it
         self.started = self.clock.monotonic()
 
     # --- what plugins see
@@ -389,9 +407,18 @@ class Run:
             self._scoped = ScopedState(self.clock)
         return self._scoped
 
+    def emit(self, kind: str, data: JsonObject) -> None:
+        """Write an event of a plugin; what core itself says goes to `record`, which checks nothing."""
+        self.record(kind, event_of_plugin(kind, data))
+
     async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
         """Do what must not happen twice by accident; its result is plain JSON."""
-        return await self.journal.step(f"plugin:{op}", params, call)
+
+        async def live() -> Any:
+            self.replaying = False
+            return await call()
+
+        return await self.journal.step(f"plugin:{op}", params, live, partial(count_inside, self))
 
     async def call_agent(self, agent: str | Agent, task: str, **options: Any) -> RunResult:
         """A child run, under this run's budget and policy. Options: `inputs`, `required`, `limits`."""
@@ -399,7 +426,7 @@ class Run:
 
     async def find_agent(self, name: str) -> Agent:
         """The agent of a name."""
-        return await self.services.agent(name)
+        return await self.services.find_agent(name)
 
     async def allocate(self, shares: Sequence[BudgetShare], total: int) -> Sequence[Grant]:
         """What each of several agents gets of `total` tokens, by a plugin's rule or by core's."""
@@ -425,7 +452,7 @@ class Run:
     def use(self, model: ModelBase) -> None:
         """Go on with a model; an output is asked for in the way that it can."""
         self.model, self.output = model, None
-        if self.config.output is not None:
+        if self.config.output is not None or self.config.answer is not None:
             can = capabilities_of(model)
             self.output = StructuredOutput(self.config, can, has_tools=bool(self.tools))
 
@@ -450,7 +477,7 @@ class Run:
         entry = Degradation(what=what, why=why, plugin=plugin, code=code)
         if entry not in self.degraded:
             self.degraded = (*self.degraded, entry)
-            self.emit("run.degraded", {"what": what, "why": why, "code": code}, plugin)
+            self.record("run.degraded", {"what": what, "why": why, "code": code}, plugin)
 
     def left_behind(self, what: str) -> None:
         """Say that something did not stop when it was cancelled, since it may still be at work."""
@@ -482,6 +509,15 @@ class Run:
         elif self.cost_usd is not None:
             self.cost_usd += cost
         return cost
+
+    def add_usage(self, result: RunResult) -> None:
+        """Add the usage and cost of a child run to the run."""
+        self.usage = self.usage + result.usage
+        self.add_unpriced(*result.unpriced_models)
+        if result.cost_usd is None:
+            self.cost_usd = None
+        elif self.cost_usd is not None:
+            self.cost_usd += result.cost_usd
 
     def add_unpriced(self, *models: str) -> None:
         """Models whose cost is not known."""
@@ -521,7 +557,7 @@ class Run:
         return Account(limits, self.clock, parent=parent, name=self.run, warn=self._warn)
 
     def _warn(self, account: str, unit: str, share: float, limit: float) -> None:
-        self.emit("budget.warning", {"account": account, "unit": unit, "share": round(share, 3), "limit": limit})
+        self.record("budget.warning", {"account": account, "unit": unit, "share": round(share, 3), "limit": limit})
 
     def options(self) -> dict[str, Any]:
         """What the run was started with beside its input; another life of it begins with the same."""
@@ -551,7 +587,13 @@ class Run:
         said = isinstance(self.input, str) and not isinstance(self.given, str)  # messages; `input` is only their text
         messages = storable(to_json(normalize(self.given))) if said else None
         history = to_json(self.history)
-        return {"inputs": self.input, "messages": messages, "history": history, "options": to_json(self.options())}
+        options = to_json(self.options())
+        return {"inputs": self.input, "messages": messages, "history": history, "options": options, **self._graph()}
+
+    def _graph(self) -> JsonObject:
+        """The graph of an agent out of a file, which may be another one when the run is gone on with."""
+        is_of_file = self.target is not None and os.path.isabs(self.target)  # noqa: PTH117  # `pathlib` is dear
+        return {"workflow": self.config.workflow} if is_of_file and self.config.workflow is not None else {}
 
     async def _redacted(self, value: Json) -> Json:
         return await redacted(self, value, "event")

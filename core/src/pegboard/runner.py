@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
-from pegboard import calls, deadline, recovery, turns
+from pegboard import calls, deadline, recovery, spent, turns
 from pegboard.agent import check_agent
 from pegboard.clock import elapsed_ms
 from pegboard.errors import (
@@ -24,11 +24,12 @@ from pegboard.errors import (
     PegboardError,
     RunCancelledError,
     RunFailedError,
+    ToolUnsafeUnknownError,
     describe,
 )
 from pegboard.events import RunFinished, Tokens
 from pegboard.history import MessageView
-from pegboard.journal import SCOPE, Step
+from pegboard.journal import SCOPE, Step, code_of
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase, Sink, normalize, stream_from
 from pegboard.phases import CLOSING_PHASES, RUN_PHASES, enter, is_empty, walk
@@ -195,19 +196,18 @@ async def _drive(run: Run) -> RunResult:
 def _begin(run: Run) -> None:
     if run.resumed:
         calls.recall_approvals(run)
-        run.emit("run.resumed", {"at": len(run.journal.events)})
+        run.record("run.resumed", {"at": len(run.journal.events)})
         return
     config = run.config
-    run.emit(
-        "run.started",
-        {
-            "agent": config.name,
-            "version": config.version,
-            "input": run.input,
-            "root": run.root,
-            "max_turns": config.max_turns,
-        },
-    )
+    data = {
+        "agent": config.name,
+        "version": config.version,
+        "input": run.input,
+        "root": run.root,
+        "max_turns": config.max_turns,
+    }
+    plugins = run.services.plugin_versions() if run.parent is None else None  # the same for child runs
+    run.record("run.started", {**data, "plugins": plugins} if plugins else data)
 
 
 async def _limited(run: Run, state: RunState, seconds: float) -> RunState:
@@ -264,7 +264,7 @@ def _cancelled(run: Run, caught: asyncio.CancelledError) -> BaseException:
         return RunFailedError(f"run `{run.run}` waited for something that was cancelled by somebody else")
     if isinstance(caught, deadline.AbandonedError):
         run.left_behind(caught.what)
-    run.emit("run.cancelled", {"reason": run.cancel.reason})
+    run.record("run.cancelled", {"reason": run.cancel.reason})
     if not _was_asked(run):
         return caught
     return _stopped(run)
@@ -288,7 +288,7 @@ def _was_asked(run: Run) -> bool:
 
 
 def _say_finished(run: Run, result: RunResult, started: float) -> None:
-    run.emit(
+    run.record(
         "run.finished",
         RunFinished(
             end_reason=result.end_reason,
@@ -360,7 +360,7 @@ async def _close(run: Run, state: RunState, error: BaseException | None) -> Base
             elif isinstance(exc, asyncio.CancelledError):
                 error = error or ended
             else:
-                run.emit("cleanup.error", {"phase": phase, "code": recovery.code_of(exc), "message": describe(exc)})
+                run.record("cleanup.error", {"phase": phase, "code": code_of(exc), "message": describe(exc)})
     return error
 
 
@@ -401,9 +401,8 @@ async def _start_child(
     step = run.journal.open(f"agent.call:{target.name}", call)
     if step.recorded is not None:
         recorded: RunResult = run.journal.result(step)
-        _add_usage(run, recorded)
-        used = recorded.usage
-        run.charge(requests=used.requests, tokens=used.total_tokens, cost_usd=recorded.cost_usd)
+        spent.count_child(run, recorded)
+        await spent.count_inside(run, step)
         return recorded
     run.replaying = False
 
@@ -422,12 +421,11 @@ async def _start_child(
         run.journal.finish(step, result, usage=result.usage)
         await run.journal.flush()
         return result
-    run.journal.fail(step, result.error or RunFailedError(f"agent `{target.name}` ended with {result.end_reason}"))
-    if call.required:
+    failure = result.error or RunFailedError(f"agent `{target.name}` ended with {result.end_reason}")
+    run.journal.fail(step, failure, result)
+    if call.required or isinstance(result.error, ToolUnsafeUnknownError):  # a person has to say, whoever can do without
         result.raise_for_error()
-    run.degrade(
-        f"agent `{target.name}`", f"ended with {result.end_reason}", code=recovery.code_of(result.error or Exception())
-    )
+    run.degrade(f"agent `{target.name}`", f"ended with {result.end_reason}", code=code_of(result.error or Exception()))
     return result
 
 
@@ -451,15 +449,6 @@ async def _child(run: Run, agent: Agent, call: AgentCall, limits: ResourceLimits
     )
     with run.services.tracking(child):
         result = await runner.drive(child)
-    _add_usage(run, result)
+    run.add_usage(result)
     await calls.settle(run, request, tokens=result.usage.total_tokens, cost_usd=result.cost_usd)
     return result
-
-
-def _add_usage(run: Run, result: RunResult) -> None:
-    run.usage = run.usage + result.usage
-    run.add_unpriced(*result.unpriced_models)
-    if result.cost_usd is None:
-        run.cost_usd = None
-    elif run.cost_usd is not None:
-        run.cost_usd += result.cost_usd

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -26,7 +26,7 @@ from pegboard.errors import (
     describe,
     where,
 )
-from pegboard.events import EventLog
+from pegboard.events import BoardLog
 from pegboard.interfaces import Clock, HostContext, Store
 from pegboard.journal import Journal
 from pegboard.lazy import LazyModule
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     import pathlib
     from pathlib import Path
 
+    from pegboard import arguments
     from pegboard import config as settings
     from pegboard.config import Config
     from pegboard.plugins import host, undeclared
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from pegboard.plugins.undeclared import Use
 else:
     # Not before the first board: finding, judging and loading plugins costs more than all the rest of core.
+    arguments = LazyModule("pegboard.arguments")
     pathlib = LazyModule("pathlib")
     settings = LazyModule("pegboard.config")
     host = LazyModule("pegboard.plugins.host")
@@ -85,6 +87,10 @@ class Pegboard:
         folders: plugin folders under development, each with a `pegboard.toml`
         strict: raise what a plugin raises instead of isolating it, for tests
         clock: the time, for tests
+
+    Raises:
+        BoardArgumentError: an argument cannot be what its name says.
+        ConfigError: a setting does not exist or has a wrong type.
     """
 
     def __init__(
@@ -101,17 +107,22 @@ class Pegboard:
         strict: bool = False,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self.config = _config(config, autoload)
+        _check(plugins, model, store, workspace)
+        self.config: Config = _config(config, autoload)
+        """The settings that hold."""
         self.agents = AgentRegistry()
+        """The agents that can be run by name."""
         self.conversations = ConversationManager(self)
-        self.log = EventLog("board")
+        """Runs over one shared history."""
+        self.log = BoardLog()
+        """What happened to plugins outside of any run, the newest of it; `log.dropped` counts what is gone."""
         self.clock = clock
         self._workspace = str(workspace) if workspace is not None else None
-        self._given_agents = tuple(agents)
+        self._given_agents = arguments.agents_of(agents) if agents != () else ()
         self.plugins = host.PluginHost(
             plugins,
             autoload=autoload,
-            folders=folders,
+            folders=arguments.folders_of(folders) if folders != () else (),
             config=self.config,
             clock=clock,
             strict=strict,
@@ -119,7 +130,7 @@ class Pegboard:
             on_fault=self._on_fault,
             on_called=self._on_called,
             on_undeclared=self._on_undeclared,
-            workspace=lambda: self._workspace or pathlib.Path.cwd(),
+            workspace=self._workspace_now,
         )
         self._services = BoardServices(
             self.plugins,
@@ -311,6 +322,13 @@ class Pegboard:
         """Where runs are kept; `None` while they live in memory alone."""
         return self._services.store
 
+    def locate_agents(self, locate: Callable[[str], Agent]) -> None:
+        """Have agents found that are named as `module:object`, as the nodes of a workflow may: to import one runs code.
+
+        Without this they are refused; `peg` does it for whoever names the file of a workflow or trusts its folder.
+        """
+        self._services.locate = locate
+
     @property
     def running(self) -> Sequence[str]:
         """The runs that are under way."""
@@ -330,7 +348,7 @@ class Pegboard:
             return self._services.known(agent) or await self._services.registered(agent)
         if agent is None:
             return await self._services.default_agent()
-        return await self._services.agent(agent)
+        return await self._services.find_agent(agent)
 
     async def model(self, name: str | ModelBase) -> ModelBase:
         """A model by name, alias or `provider:name`; the board closes it at its end."""
@@ -411,6 +429,11 @@ class Pegboard:
         inputs, options = inputs_of(journal.row)
         return self.prepare(await self.find_agent(journal.row.agent), inputs, run=name, journal=journal, **options)
 
+    def _workspace_now(self) -> str | Path:
+        """What plugins may call the workspace: that of the run that calls them leads."""
+        run = CURRENT.get()
+        return (run.workspace if run is not None else None) or self._workspace or pathlib.Path.cwd()
+
     def _check_open(self) -> None:
         if not self._open:
             raise BoardClosedError(
@@ -449,7 +472,7 @@ class Pegboard:
                 "plugin.fault", self.clock.time(), data, call.plugin
             )
         elif run is not None:
-            run.emit("plugin.fault", data, call.plugin)
+            run.record("plugin.fault", data, call.plugin)
         else:
             self._board_event("plugin.fault", data, call.plugin)
         if run is None:
@@ -462,12 +485,12 @@ class Pegboard:
         run = CURRENT.get()
         # A call of `on_event` is no event: telling of it would be the next call of it.
         if run is not None and run.explain and call.hook != "on_event":
-            run.emit("hook.called", msgspec.to_builtins(call, enc_hook=repr), call.plugin)
+            run.record("hook.called", msgspec.to_builtins(call, enc_hook=repr), call.plugin)
 
     def _on_undeclared(self, use: Use) -> None:
         data = {"plugin": use.plugin, "what": use.what, "target": use.target}
         run = CURRENT.get()
-        (self._board_event if run is None else run.emit)(undeclared.KIND, data, use.plugin)
+        (self._board_event if run is None else run.record)(undeclared.KIND, data, use.plugin)
 
     def _board_event(self, kind: str, data: JsonObject, plugin: str) -> None:
         self.log.append(kind, self.clock.time(), data, plugin)
@@ -509,7 +532,21 @@ def _in_thread(work: Coroutine[Any, Any, T]) -> T:
     return outcome[0]
 
 
+def _check(plugins: object, model: object, store: object, workspace: object) -> None:
+    """Look at what was given; what is at its default costs a comparison."""
+    if plugins != ():
+        arguments.check_many("plugins", plugins)
+    if model is not None:
+        arguments.check_model(model)
+    if store is not None:
+        arguments.check_store(store)
+    if workspace is not None:
+        arguments.check_workspace(workspace)
+
+
 def _config(given: Config | Mapping[str, Any] | None, autoload: bool) -> Config:
     if isinstance(given, settings.Config):
         return given
+    if given is not None:
+        arguments.check_config(given)
     return settings.load(host=given or {}) if autoload else settings.of(given or {})

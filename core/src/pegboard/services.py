@@ -7,14 +7,16 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pegboard import __version__
 from pegboard.agent import AgentRegistry, check_agent
-from pegboard.errors import PegboardError
+from pegboard.counting import ESTIMATE, Counting
+from pegboard.errors import PegboardError, describe
 from pegboard.interfaces import Clock, Module, Store, Tool
 from pegboard.journal import Journal
 from pegboard.model import ModelBase
 from pegboard.plugins.dispatch.attribution import CallRecord
 from pegboard.plugins.dispatch.hooks import Hooks
-from pegboard.run import BoundModule, Bounds, Run, RunServices
+from pegboard.run import CURRENT, BoundModule, Bounds, Run, RunServices
 from pegboard.runs import Runs
 from pegboard.toolbox import BoundTool, Toolbox
 from pegboard.tools import as_tool
@@ -44,6 +46,8 @@ class BoardServices(RunServices):
         super().__init__()
         self._host = host
         self._agents = agents
+        self.locate: Callable[[str], Agent] | None = None
+        """How an agent is found that is named as `module:object`."""
         self._config = config
         self.clock = clock
         self.store = store
@@ -53,6 +57,7 @@ class BoardServices(RunServices):
         self._default_agent = Agent("default")
         self._default_model: str | ModelBase = model or config.get("model") or "auto"
         self._prices: Sequence[PriceTable] | None = None
+        self._counting: dict[str, tuple[object, Counting]] = {}
         self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Toolbox]] = WeakKeyDictionary()
         self._known: WeakKeyDictionary[Agent, Agent | None] = WeakKeyDictionary()
         """Agents that passed `registration`, and what it made of them."""
@@ -84,6 +89,12 @@ class BoardServices(RunServices):
         if name not in self._agents and name in self._host.agents():
             await self.add_agent(await self._host.agent(name), self._host.owner("agent", name))
         return self._agents.get(name)
+
+    async def find_agent(self, name: str) -> Agent:
+        """The agent of a name, or `module:object` where that is allowed here."""
+        if self.locate is not None and ":" in name and name not in self._agents:
+            return await self.registered(self.locate(name))
+        return await self.agent(name)
 
     async def default_agent(self) -> Agent:
         """The agent of those that name none."""
@@ -125,14 +136,13 @@ class BoardServices(RunServices):
         if known is not None and known[0] is offered:  # it is made anew when a plugin comes, goes or is asked again
             return known[1]
         owner = self._agents.owner(agent)
-        own = [bound for given in agent.config.tools for bound in await self._own(given, owner)]
-        names = {bound.tool.name for bound in own}
+        own = Toolbox([bound for given in agent.config.tools for bound in await self._own(given, owner)])
         others = [
             self._bound(tool, tool.tier)
             for name, tool in offered.items()
-            if name not in names and tool.tier in agent.config.tiers
+            if name not in own and name not in own.faulty and tool.tier in agent.config.tiers
         ]
-        self._toolboxes[agent] = offered, Toolbox([*own, *others])
+        self._toolboxes[agent] = offered, own.plus(*others)
         return self._toolboxes[agent][1]
 
     async def _own(self, given: Any, owner: str | None) -> Sequence[BoundTool]:
@@ -192,9 +202,32 @@ class BoardServices(RunServices):
             self._prices = [table for _, table in found]
         return self._prices
 
+    async def counting(self, model: str) -> Counting:
+        """The counter that a plugin offers for a model; each model is asked for once, and again with other plugins."""
+        layer = self.hooks.provide_token_counter
+        known = self._counting.get(model)
+        if layer is None or (known is not None and known[0] is layer):
+            return ESTIMATE if known is None or layer is None else known[1]
+
+        def failed(error: BaseException) -> None:
+            if (run := CURRENT.get()) is not None:
+                run.degrade(
+                    f"counting tokens of `{model}`", f"its counter failed, they are estimated: {describe(error)}"
+                )
+
+        counting = Counting(await layer(self._host.context(), model), failed)
+        self._counting[model] = self.hooks.provide_token_counter, counting  # the first call of a hook compiles it
+        return counting
+
     def plugin_digest(self) -> str:
         """A digest of the plugin set; only where a run is kept."""
         return self._host.digest() if self.store is not None and self.store.durable else ""
+
+    def plugin_versions(self) -> Mapping[str, str]:
+        """The version of each plugin, and core's; only where a run is kept."""
+        if self.store is None or not self.store.durable:
+            return {}
+        return {"core": __version__, **self._host.versions()}
 
     # --- runs
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from pegboard.errors import ToolDefinitionError, describe
 from pegboard.interfaces import HostContext, Tool
-from pegboard.tools import spec_for
+from pegboard.tools import TOOL_PARTS, FunctionTool, spec_for
 from pegboard.types import Tier, ToolSpec
 
 TIERS: Final[tuple[Tier, ...]] = ("core", "toolchain", "toolbelt")
@@ -35,11 +35,11 @@ class Toolbox(Mapping[str, BoundTool]):
     __slots__ = ("_names", "_specs", "_tools", "faulty")
 
     def __init__(self, tools: Iterable[BoundTool] = ()) -> None:
-        self._tools = {bound.tool.name: bound for bound in tools}
-        self._names: dict[Tier, tuple[str, ...]] = {}
-        self._specs: dict[Tier, tuple[ToolSpec, ...]] = {}
         self.faulty: dict[str, ToolDefinitionError] = {}
         """Tools that no model can be told of, by name."""
+        self._tools = {bound.tool.name: bound for bound in tools if self._is_whole(bound)}
+        self._names: dict[Tier, tuple[str, ...]] = {}
+        self._specs: dict[Tier, tuple[ToolSpec, ...]] = {}
 
     def names(self, tier: Tier) -> tuple[str, ...]:
         """Names of the tools up to a tier; new tiers come last, so that a cached prefix survives."""
@@ -68,9 +68,29 @@ class Toolbox(Mapping[str, BoundTool]):
             self.faulty[name] = exc if isinstance(exc, ToolDefinitionError) else ToolDefinitionError(text)
             return None
 
-    def plus(self, bound: BoundTool) -> Toolbox:
-        """A toolbox with one more."""
-        return Toolbox([*self._tools.values(), bound])
+    def plus(self, *others: BoundTool) -> Toolbox:
+        """A toolbox with more."""
+        more = Toolbox([*self._tools.values(), *others])
+        more.faulty.update(self.faulty)
+        return more
+
+    def _is_whole(self, bound: BoundTool) -> bool:
+        """Whether everything that a run must know of a tool can be read; else it is listed in `faulty`."""
+        if isinstance(bound.tool, FunctionTool):
+            return True
+        name, part = type(bound.tool).__name__, "name"
+        try:
+            name = bound.tool.name
+            for part in TOOL_PARTS:
+                getattr(bound.tool, part)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            whose = f" of plugin `{bound.owner}`" if bound.owner else ""
+            text = f"tool `{name}`{whose} cannot be used: its `{part}` raised {type(exc).__name__}: {describe(exc)}"
+            self.faulty[name] = ToolDefinitionError(text, hint="peg help tool.invalid", plugin=bound.owner)
+            return False
+        return True
 
     def __getitem__(self, name: str) -> BoundTool:
         return self._tools[name]

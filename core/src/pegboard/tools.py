@@ -56,6 +56,7 @@ _NOT_OF_THE_CALL = (ApprovalNeededError, ToolUnsafeUnknownError, KeyboardInterru
 _POOL = DaemonPool(name="pegboard-tool")
 _EFFECTS: tuple[str, ...] = get_args(Effect)
 _TIERS: tuple[str, ...] = get_args(Tier)
+TOOL_PARTS = tuple(name for name in vars(Tool) if not name.startswith("_"))
 _NO_PERMISSIONS: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -218,9 +219,18 @@ def as_tool(value: Any) -> Tool:
         if known is None:
             known = _wrapped[value] = FunctionTool(value)
         return known
-    if isinstance(value, Tool):
-        return value
+    if _is_tool(value):
+        return value  # type: ignore[no-any-return]  # a tool
     raise ToolDefinitionError(f"{value!r} is neither a tool nor a function", hint="peg help tool.invalid")
+
+
+def _is_tool(value: object) -> bool:
+    try:
+        return isinstance(value, Tool)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # up to Python 3.11 properties are called to find out whether they are there
+        return all(hasattr(type(value), name) or name in getattr(value, "__dict__", ()) for name in TOOL_PARTS)
 
 
 def spec_for(tool: Tool) -> ToolSpec:
@@ -393,6 +403,7 @@ def _for_model(error: PegboardError) -> str:
 
 
 __all__ = [
+    "TOOL_PARTS",
     "DirectToolContext",
     "FunctionTool",
     "as_tool",

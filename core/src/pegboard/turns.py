@@ -24,12 +24,12 @@ from pegboard.errors import (
     ModelRefusedError,
     PriceUnknownError,
 )
-from pegboard.history import estimate_message, estimate_tokens
 from pegboard.journal import Step
 from pegboard.metering import Meter
 from pegboard.model import ModelBase, Sink
 from pegboard.output import FINAL_OUTPUT, StructuredOutput
 from pegboard.run import Run
+from pegboard.spent import count_inside
 from pegboard.types import (
     UNSET,
     BudgetRequest,
@@ -152,7 +152,7 @@ async def raise_tier(run: Run, state: RunState, before: Tier) -> RunState:
     layer = run.hooks.toolbelt_activation
     state = await (layer(run, state, _add_tools) if layer else _add_tools(run, state))
     run.tier = state.tier
-    run.emit("tool.tier", {"from": before, "to": state.tier, "reason": "asked for"})
+    run.record("tool.tier", {"from": before, "to": state.tier, "reason": "asked for"})
     return state
 
 
@@ -168,7 +168,7 @@ def take_messages(run: Run, turn: int) -> None:
     while run.inbox:
         message = run.inbox.pop(0)
         run.log.append(message)
-        run.emit("run.message", {"turn": turn, "message": to_json(message)})
+        run.record("run.message", {"turn": turn, "message": to_json(message)})
 
 
 def _request(run: Run, model: ModelBase, prepared: context.Prepared) -> ModelRequest:
@@ -196,7 +196,7 @@ def _request(run: Run, model: ModelBase, prepared: context.Prepared) -> ModelReq
 def _leave_out_faulty(run: Run) -> None:
     """Say once in a run which tools its model is not told of."""
     for name, error in run.tools.faulty.items():
-        owner = run.tools[name].owner
+        owner = run.tools[name].owner if name in run.tools else error.plugin
         if not any(entry.what == f"tool `{name}`" for entry in run.degraded):
             run.degrade(f"tool `{name}`", f"it is left out: {error.message}", plugin=owner, code=error.code)
             run.services.charge(owner, "provide_tools", error)
@@ -249,7 +249,7 @@ def send_back(run: Run, output: StructuredOutput, error: ModelOutputInvalidError
     output.invalid += 1
     if output.invalid > run.config.output_retries:
         raise error
-    run.emit("output.invalid", {"errors": error.message, "attempt": output.invalid})
+    run.record("output.invalid", {"errors": error.message, "attempt": output.invalid})
     run.restart("output_invalid")
 
 
@@ -306,6 +306,7 @@ class TurnBinding:
         response: ModelResponse = self._run.journal.result(step)
         cost = await self._run.account_for(response.usage, response.model)
         self._run.charge(requests=1, tokens=response.usage.total_tokens, cost_usd=cost)
+        await count_inside(self._run, step)
         self._run.log.append(Message("assistant", response.parts))
         return response
 
@@ -379,16 +380,23 @@ class TurnBinding:
         run, meter = self._run, self._meter
         request = _capped(run, request)
         wanted = BudgetRequest(
-            run=run.run, kind="model", resource=request.model, tokens=_most_tokens(request), principal=run.principal
+            run=run.run,
+            kind="model",
+            resource=request.model,
+            tokens=_most_tokens(run, request),
+            exact=run.counting.exact,
+            principal=run.principal,
         )
-        reservation = await tool_calls.reserve(run, wanted, await _amounts(run, request), made_of=_made_of(request))
+        reservation = await tool_calls.reserve(
+            run, wanted, await _amounts(run, request), made_of=_made_of(run, request)
+        )
         if meter is not None:
             meter.begin(_most_output(request))
         try:
             response = await self._deliver(request, send)
         except BaseException as error:
             overrun = meter is not None and meter.is_over
-            _settle_failed(reservation, error, _input_tokens(request) + meter.tokens if meter is not None else 0)
+            _settle_failed(reservation, error, run.counting.request(request) + meter.tokens if meter is not None else 0)
             await tool_calls.settle(run, wanted, tokens=wanted.tokens, outcome="failed", estimated=True)
             if overrun and (run.budget.remaining("tokens") or 0) <= 0 and run.budget.limits("tokens"):
                 raise BudgetExceededError(f"the answer of `{request.model}` was cut: it used up the budget") from error
@@ -475,7 +483,7 @@ async def _amounts(run: Run, request: ModelRequest) -> dict[Any, float]:
     """What a request may use at most, in the units that are limited."""
     amounts: dict[Any, float] = {"requests": 1.0}
     if run.budget.limits("tokens"):
-        amounts["tokens"] = float(_most_tokens(request))
+        amounts["tokens"] = float(_most_tokens(run, request))
     if run.budget.limits("cost_usd"):
         amounts["cost_usd"] = await _most_cost(run, request)
     return amounts
@@ -492,7 +500,7 @@ def _capped(run: Run, request: ModelRequest) -> ModelRequest:
     most = _most_output(request)
     left = run.budget.remaining("tokens")
     if left is not None:
-        most = max(min(most, int(left) - _input_tokens(request)), min(most, LEAST_OUTPUT_TOKENS))
+        most = max(min(most, int(left) - run.counting.request(request)), min(most, LEAST_OUTPUT_TOKENS))
     if most == request.settings.max_output_tokens:
         return request
     return evolve(request, settings=evolve(request.settings, max_output_tokens=most))
@@ -507,24 +515,20 @@ async def _most_cost(run: Run, request: ModelRequest) -> float:
             f"a money limit is set and the price of `{request.model}` is not known",
             hint="peg config explain limits.cost_usd",
         )
-    return (_input_tokens(request) * price.input + _most_output(request) * price.output) / 1_000_000
+    return (run.counting.request(request) * price.input + _most_output(request) * price.output) / 1_000_000
 
 
 def _most_output(request: ModelRequest) -> int:
     return request.settings.max_output_tokens or context.DEFAULT_OUTPUT_TOKENS
 
 
-def _most_tokens(request: ModelRequest) -> int:
-    return _input_tokens(request) + _most_output(request)
+def _most_tokens(run: Run, request: ModelRequest) -> int:
+    return run.counting.request(request) + _most_output(request)
 
 
-def _made_of(request: ModelRequest) -> str:
-    return f"about {_input_tokens(request)} for the request, and up to {_most_output(request)} for the answer"
-
-
-def _input_tokens(request: ModelRequest) -> int:
-    tools = sum(estimate_tokens(f"{spec.description}{spec.input_schema}") for spec in request.tools)
-    return estimate_tokens(request.instructions) + tools + sum(map(estimate_message, request.messages))
+def _made_of(run: Run, request: ModelRequest) -> str:
+    about = "" if run.counting.exact else "about "
+    return f"{about}{run.counting.request(request)} for the request, and up to {_most_output(request)} for the answer"
 
 
 def _spent(error: BaseException) -> Usage | None:

@@ -283,12 +283,24 @@ Stored: TypeAlias = tuple[RunRow, Sequence[Event], Sequence[StepRecord]]
 def differences(a: Stored, b: Stored) -> Iterator[Difference]:
     """What differs between two runs: plugins, agent and input, then the first event and the first result of a step."""
     (row_a, events_a, steps_a), (row_b, events_b, steps_b) = a, b
-    for name in ("plugin_digest", "agent", "input"):
+    yield from _plugins(a, b)
+    for name in ("agent", "input"):
         yield from _leaves(name, getattr(row_a, name), getattr(row_b, name))
     yield from _first_event(events_a, events_b)
     yield from _first_result(steps_a, steps_b)
     if row_a.state != row_b.state:
         yield Difference("state", row_a.state, row_b.state)
+
+
+def _plugins(a: Stored, b: Stored) -> Iterator[Difference]:
+    """The plugins whose versions differ; where none does, for example of child runs, only that the sets do."""
+    if a[0].plugin_digest != b[0].plugin_digest:
+        found = list(_leaves("plugins", *(_versions(events) for _, events, _ in (a, b))))
+        yield from found or [Difference("plugin_digest", a[0].plugin_digest, b[0].plugin_digest)]
+
+
+def _versions(events: Sequence[Event]) -> JsonObject:
+    return next((event.data.get("plugins", {}) for event in events if event.kind == "run.started"), {})
 
 
 def _first_event(a: Sequence[Event], b: Sequence[Event]) -> Iterator[Difference]:
@@ -309,7 +321,10 @@ def _first_result(a: Sequence[StepRecord], b: Sequence[StepRecord]) -> Iterator[
 
 
 def _said(event: Event) -> JsonObject:
-    return {"kind": event.kind, "plugin": event.plugin, "data": _steady(event.data)}
+    data = _steady(event.data)
+    if event.kind == "run.started":
+        data.pop("plugins", None)  # told of the run as a whole
+    return {"kind": event.kind, "plugin": event.plugin, "data": data}
 
 
 def _steady(value: Any) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pegboard.cli.fields import fields
 
 CODE = """
 from pegboard import Agent, hookimpl
@@ -100,3 +101,44 @@ def test_an_agent_with_a_schema_takes_json(site: Any, place: Path) -> None:
     done = site.peg("run", "mine:agent", "add one", "-m", "scripted:demo")
     assert done.returncode == 2
     assert "takes JSON" in done.stderr
+
+
+def test_a_schema_is_a_table_of_fields() -> None:
+    """Name, type, whether it is required, and what it means; of nested objects two levels, references followed."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "A folder."},
+            "least": {"type": ["string", "null"], "enum": ["high", "low", None]},
+            "claims": {"type": "array", "items": {"$ref": "#/$defs/claim"}},
+            "claim": {"$ref": "#/$defs/claim"},
+            "either": {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]},
+            "anything": True,
+        },
+        "required": ["path"],
+        "$defs": {"claim": {"type": "object", "description": "Said.", "properties": {"text": {"type": "string"}}}},
+    }
+    rows = [" ".join(line.split()) for line in fields(schema).splitlines()]
+
+    assert rows == [
+        "FIELD TYPE REQUIRED MEANING",
+        "path string yes A folder.",
+        "least high or low no",
+        "claims list of object no",
+        "claim object no Said.",
+        "claim.text string no",
+        "either integer or string no",
+        "anything any no",
+    ]
+    assert fields({"type": "array", "items": {"type": "number"}}) == "list of number"
+
+
+def test_info_shows_fields_for_people_and_schemas_for_programs(peg: Any, place: Path) -> None:
+    """Neither words without order nor a dictionary of Python."""
+    source = "from pegboard import Agent\nschema = {'type': 'object', 'properties': {'n': {'type': 'integer'}}}\n"
+    (place / "shown_crew.py").write_text(source + "one = Agent('one', input_schema=schema, output=schema)\n")
+    shown = peg("agents", "info", "shown_crew:one").stdout
+
+    assert "input_schema:\n  FIELD  TYPE     REQUIRED  MEANING\n  n      integer  no" in shown
+    assert "{" not in shown
+    assert peg.json("agents", "info", "shown_crew:one")["data"]["output"]["properties"] == {"n": {"type": "integer"}}

@@ -64,6 +64,34 @@ def test_deep_asks_plugins_for_their_health(peg: Any, site: Any, monkeypatch: py
     assert findings(peg, "--deep")["the disk is nearly full"] == "warn"
 
 
+def test_a_plugin_that_cannot_say_how_it_is_is_a_fault(peg: Any, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--deep` a health check that fails is a `fail` itself."""
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    code = (
+        "from pegboard import hookimpl\n\n\nclass Plugin:\n"
+        "    @hookimpl\n    def check_health(self, ctx):\n        raise ValueError('ill')\n"
+    )
+    site.plugin("disk", {"hooks": {"check_health": {}}}, {"plugin.py": code})
+
+    result = peg("doctor", "--deep")
+
+    assert result.exit_code == 3
+    assert "plugin `disk` failed when it was asked for its health (`hook.failed`)" in result.stdout
+
+
+def test_a_board_that_cannot_be_opened_is_a_fault(
+    peg: Any, site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--deep`, and what was found before is said all the same."""
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    monkeypatch.setenv("PEGBOARD__PLUGINS__SQLITE__PATH", "~nobody-of-this-name/store.db")
+
+    found = findings(peg, "--deep")
+
+    assert status(found, "no board can be opened: the store cannot be at `~nobody-of-this-name") == "fail"
+    assert status(found, "plugin `console` can be activated") == "ok"
+
+
 def test_missing_driver_is_found(peg: Any) -> None:
     """A driver that the settings name and nobody has is a `fail`."""
     peg("config", "set", "drivers.store", "nothing")

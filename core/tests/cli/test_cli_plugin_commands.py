@@ -143,3 +143,12 @@ def test_help_works_when_nothing_can_be_read(peg: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr(index, "load", None)
 
     assert peg("--help").exit_code == 0
+
+
+def test_a_group_of_a_plugin_says_what_the_plugin_is_for(peg: Any, site: Any) -> None:
+    """In the words of its manifest."""
+    commands = [{"name": "flows list", "target": "pegboard_flowing.plugin:x", "help": "List."}]
+    site.plugin("flowing", {"summary": "Graphs of agents", "contributes": {"commands": commands}})
+
+    assert "Graphs of agents." in peg("--help").stdout
+    assert "Graphs of agents." in peg("flows", "--help").stdout

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -85,6 +88,47 @@ def test_without_a_run_it_says_so(peg: Any) -> None:
     """An empty list is no error; `latest` of nothing is."""
     assert peg("runs", "list").stdout == "no runs\n"
     assert peg.json("runs", "show", "latest")["error"]["code"] == "run.not_found"
+
+
+@pytest.mark.parametrize(
+    "command", ["show", "events", "prompt", "context", "explain", "resume", "fork", "replay", "export", "prune"]
+)
+def test_an_id_that_is_not_unicode_is_no_run(peg: Any, command: str) -> None:
+    """What a terminal can send is looked for like any other id."""
+    ran(peg, "bad")
+
+    error = peg.json("runs", command, "\udcff", *(["--yes"] if command == "prune" else []))["error"]
+
+    assert (error["code"], error["hint"]) == ("run.not_found", "peg runs list")
+
+
+def test_damaged_runs_are_listed_and_named(peg: Any, tmp_path: Path) -> None:
+    """Beside the others, whatever is asked for."""
+    first, second = ran(peg, "bad"), ran(peg, "expert")
+    (file,) = tmp_path.rglob("store.db")
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("update run set row = 7, at = 1e300 where id = ?", (first,))
+    connection.close()
+
+    every, chosen = peg("runs", "list"), peg("runs", "list", "--agent", "expert")
+
+    said = f"what is stored of 1 of the runs cannot be read: `{first}`; peg doctor --deep"
+    assert [line.split()[0] for line in every.stdout.splitlines()] == ["RUN", second, first]
+    assert [line.split()[0] for line in chosen.stdout.splitlines()] == ["RUN", second]
+    assert said in every.stderr
+    assert said in chosen.stderr
+
+
+def test_a_clock_that_was_set_back_makes_no_run_shorter_than_nothing(peg: Any, tmp_path: Path) -> None:
+    """It ended before it began, by that clock."""
+    run = ran(peg, "bad")
+    (file,) = tmp_path.rglob("store.db")
+    connection = sqlite3.connect(file, isolation_level=None)
+    connection.execute("update run set row = cast(json_set(cast(row as text), '$.ended_at', 1.0) as blob)")
+    connection.close()
+
+    assert peg("runs", "list").stdout.splitlines()[1].split()[5] == "0.0"
+    assert peg("runs", "show", run).exit_code == 0
 
 
 def test_runs_are_listed_newest_first(peg: Any) -> None:
@@ -288,6 +332,17 @@ def test_diff_names_the_places(peg: Any) -> None:
     assert "they went alike" in peg("runs", "diff", a, a).stdout
 
 
+def test_diff_names_the_plugins(peg: Any) -> None:
+    """Of two runs between which one was switched off."""
+    a = ran(peg, "expert", "one")
+    peg("plugins", "disable", "console")
+    b = ran(peg, "expert", "one")
+
+    found = peg.json("runs", "diff", a, b)["data"]["differences"]
+
+    assert [one["what"] for one in found if one["what"].startswith("plugin")] == ["plugins.console"]
+
+
 # --- further lives -----------------------------------------------------------------------------------------------
 
 
@@ -392,6 +447,52 @@ def test_the_default_agent_is_found_again(peg: Any) -> None:
 
 
 # --- handing on, forgetting --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "hint"),
+    [
+        ("/dev/full", "storage.exhausted", "df /dev"),
+        ("gone/out.jsonl", "storage.failed", "mkdir -p gone"),
+        ("x" * 300, "storage.failed", "ls -la ."),
+        ("pipe", "storage.failed", "cat pipe"),
+    ],
+)
+def test_export_says_why_a_file_cannot_be_written(peg: Any, place: Path, file: str, code: str, hint: str) -> None:
+    """At once, with what helps; a pipe without a reader is not waited for."""
+    if sys.platform != "linux":
+        pytest.skip("these files are of Linux")
+    os.mkfifo(place / "pipe")
+    run = peg.json("run", "-m", "scripted:demo", "hello")["data"]["run"]
+
+    error = peg.json("runs", "export", run, "-o", file)["error"]
+
+    assert (error["code"], error["hint"]) == (code, hint)
+
+
+def test_export_fills_a_pipe_that_is_read(peg: Any, place: Path) -> None:
+    """More than a pipe holds; as for a program that packs it."""
+    if sys.platform != "linux":
+        pytest.skip("there are no such pipes")
+    os.mkfifo(place / "pipe")
+    run = ran(peg, "expert", "x" * 100_000)
+    with (place / "read").open("wb") as file, subprocess.Popen(["cat", "pipe"], cwd=place, stdout=file) as reader:
+        try:
+            until_done(lambda: peg("runs", "export", run, "-o", "pipe").exit_code == 0)  # once it has begun to read
+            reader.wait(timeout=30)
+        finally:
+            reader.kill()
+
+    lines = (place / "read").read_bytes().splitlines()
+    assert {json.loads(line)["type"] for line in lines} == {"run", "step", "event"}
+    assert sum(map(len, lines)) > 100_000
+
+
+def until_done(work: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if work():
+            return
+    pytest.fail("it was never done")
 
 
 def test_export_has_the_whole_tree(peg: Any, place: Path) -> None:

@@ -148,3 +148,29 @@ def test_a_tool_that_nobody_has_is_not_allowed_in_silence(peg: Any) -> None:
 
     assert "--allow final_outptu: there is no such tool; did you mean `final_output`?" in result.stderr
     assert "--allow nosuch.*: there is no such tool" in result.stderr
+
+
+@pytest.mark.parametrize("file", ["workflows/letters.yaml", "agents/letters.md"])
+def test_a_name_out_of_a_folder_that_is_not_trusted_is_no_task(place: Path, peg: Any, file: str) -> None:
+    """Who types it means what is there, and not a model; after `--` it is a task."""
+    path = place / ".pegboard" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("nodes: {a: {transform: text}}")
+    result = peg("run", "-m", "scripted:demo", "letters", "four")
+
+    assert result.exit_code == 4
+    assert f"`letters` is {path}" in result.stderr
+    assert f"peg config set trusted_folders '[\"{place}\"]'" in result.stderr
+    assert peg("run", "-m", "scripted:demo", "--", "letters", "four").exit_code == 0
+    peg("config", "set", "trusted_folders", f'["{place}"]')
+    assert peg("run", "-m", "scripted:demo", "letters", "four").exit_code == 0
+
+
+def test_an_input_that_does_not_fit_leads_to_what_does(peg: Any, place: Path) -> None:
+    """By what the person typed for the agent."""
+    source = "from pegboard import Agent\nschema = {'type': 'object', 'properties': {'n': {'enum': [1]}}}\n"
+    (place / "picky_crew.py").write_text(source + "one = Agent('one', model='scripted:demo', input_schema=schema)\n")
+    result = peg("run", "picky_crew:one", '{"n": 2}')
+
+    assert "the input of agent `one` does not fit" in result.stderr
+    assert "hint: run `peg agents info picky_crew:one`" in result.stderr

@@ -1096,6 +1096,17 @@ async def test_digest_is_that_of_the_lock(start_host: StartHost, plugin_dist: In
     assert before == host.digest() == locked()
 
 
+async def test_versions_tell_two_builds_apart(start_host: StartHost, plugin_dist: Install) -> None:
+    """A plugin whose files changed under the same version is another one."""
+    plugin_dist(TOOL_MANIFEST, {"plugin.py": TOOL_PLUGIN})
+    before = (await start_host("demo")).versions()
+    plugin_dist({**TOOL_MANIFEST, "summary": "Another one"}, {"plugin.py": TOOL_PLUGIN})
+    after = (await start_host("demo")).versions()
+
+    assert [found["demo"].split()[0] for found in (before, after)] == ["1.0.0"] * 2
+    assert before["demo"] != after["demo"]
+
+
 async def test_digest_is_another_without_a_plugin(start_host: StartHost, plugin_dist: Install) -> None:
     """A plugin that is switched off, or failed, is not part of the set."""
     plugin_dist(TOOL_MANIFEST, {"plugin.py": TOOL_PLUGIN})

@@ -153,6 +153,36 @@ def test_writing_outside_is_refused(workspace: Path, path: str) -> None:
         context(workspace).fs.write(path, b"")
 
 
+def test_a_folder_of_the_workspace_is_no_link(workspace: Path, tmp_path: Path) -> None:
+    """Who made the workspace may have put a link where a plugin may write: that does not widen its permission."""
+    (workspace / "out").rmdir()
+    (workspace / "out").symlink_to(tmp_path)
+
+    with pytest.raises(PermissionDeniedError, match="fs_write"):
+        context(workspace).fs.write("out/x", b"")
+
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_linked_workspace_is_the_workspace(workspace: Path, tmp_path: Path) -> None:
+    """Who gave it decided, also where its path has links in it."""
+    (tmp_path / "linked").symlink_to(workspace)
+
+    context(tmp_path / "linked").fs.write("out/x", b"1")
+
+    assert (workspace / "out/x").read_bytes() == b"1"
+
+
+def test_writing_goes_through_no_link(workspace: Path, tmp_path: Path) -> None:
+    """Names on the way to a whole file cannot be known, so none of them can be a link that was put there."""
+    for name in ("x", "new.txt"):
+        (workspace / f"out/.{name}.{os.getpid()}.tmp").symlink_to(tmp_path / "victim")
+
+    context(workspace).fs.write("out/x", b"1")
+
+    assert not (tmp_path / "victim").exists()
+
+
 def test_its_own_folders_need_no_permission(workspace: Path) -> None:
     """Made when they are first asked for, and private."""
     ctx = context(workspace)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from pegboard.cli.contract import Answer, command
+from pegboard.cli.fields import fields
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.render import table
 from pegboard.errors import AgentError, PegboardError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pegboard.plugins.offers import Kind
     from pegboard.runtime import Pegboard
 
+_SCHEMAS = ("input_schema", "output", "answer")
 _AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
@@ -42,7 +45,10 @@ def list_agents() -> Answer:
 def info(target: str) -> Answer:
     """Show one agent: its model, tools, limits and dependencies."""
     data = agent_json(asyncio.run(_load(target)))
-    return Answer(data, "\n".join(f"{name}: {_shown(value)}" for name, value in data.items() if _shown(value)))
+    shown = {name: _block(value) if name in _SCHEMAS else _shown(value) for name, value in data.items()}
+    shown["workflow"] = _nodes(data["workflow"])
+    lines = (f"{name}:{text}" if text.startswith("\n") else f"{name}: {text}" for name, text in shown.items() if text)
+    return Answer(data, "\n".join(lines))
 
 
 @command("validate")
@@ -130,9 +136,28 @@ def agent_json(agent: Agent) -> dict[str, Any]:
     config = agent.config
     names = {"tools": [_name(tool) for tool in config.tools], "modules": [_name(item) for item in config.modules]}
     data: dict[str, Any] = msgspec.to_builtins(
-        msgspec.structs.replace(config, tools=(), modules=(), output=None), enc_hook=repr
+        msgspec.structs.replace(config, tools=(), modules=(), output=None, answer=None), enc_hook=repr
     )
-    return {**data, **names, "output": None if config.output is None else _name(config.output)}
+    shapes = {"output": config.output, "answer": config.answer}
+    return {**data, **names, **{key: _schema(value) for key, value in shapes.items()}}
+
+
+def _schema(shape: Any) -> Any:
+    """A JSON Schema as it is, a type by its name."""
+    return shape if shape is None or isinstance(shape, Mapping) else _name(shape)
+
+
+def _block(value: Any) -> str:
+    """A schema as a table below its name; the name of a type as it is."""
+    if not isinstance(value, Mapping):
+        return _shown(value)
+    told = fields(value)
+    return textwrap.indent(f"\n{told}", "  ") if "\n" in told else told
+
+
+def _nodes(graph: Any) -> str:
+    """The nodes of a workflow by their names; what they are is for whoever runs workflows to show."""
+    return ", ".join(map(str, graph.get("nodes", ()))) if isinstance(graph, Mapping) else ""
 
 
 def _name(thing: object) -> str:

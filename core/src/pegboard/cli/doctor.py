@@ -8,9 +8,8 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pegboard import __version__, config, folders
 from pegboard.cli.bundle import facts, write_bundle
@@ -19,6 +18,7 @@ from pegboard.cli.findings import answer_of
 from pegboard.cli.inventory import Inventory
 from pegboard.cli.plugin_settings import PluginSettings, show_settings
 from pegboard.config import Config
+from pegboard.errors import PegboardError
 from pegboard.file_lock import lock_owner
 from pegboard.plugins.checkup import check_plugins
 from pegboard.types import HealthFinding
@@ -145,7 +145,6 @@ def _reached(host: str) -> HealthFinding:
 async def check_deep(inventory: Inventory, settings: Config) -> list[HealthFinding]:
     """Each plugin alone in a process, then the health checks of those that work, on a board."""
     from pegboard.plugins.packages import installer
-    from pegboard.runtime import Pegboard
 
     findings: list[HealthFinding] = []
     for plugin in inventory.selection.ready:
@@ -157,10 +156,30 @@ async def check_deep(inventory: Inventory, settings: Config) -> list[HealthFindi
             findings.append(HealthFinding(status="fail", what=what, fix=f"peg plugins disable {plugin}"))
     if any(finding.status == "fail" for finding in findings):
         return findings
+    try:
+        return findings + await _health(settings)
+    except PegboardError as error:
+        what = f"no board can be opened: {error.message}"
+        return [*findings, HealthFinding(status="fail", what=what, fix=error.hint)]
+
+
+async def _health(settings: Config) -> list[HealthFinding]:
+    """What plugins say of themselves; one that fails says enough."""
+    from pegboard.runtime import Pegboard
+
     async with Pegboard(autoload=True, config=settings) as board:
         layer = board.hooks.check_health
-        reports: Sequence[Any] = await layer(board.host_context) if layer is not None else []
-    return findings + [finding for _, found in reports for finding in found]
+        if layer is None:
+            return []
+        reports = await layer(board.host_context)
+    said = [finding for _, found in reports for finding in found]
+    return said + [_unwell(plugin, code) for plugin, code in reports.missing]
+
+
+def _unwell(plugin: str, code: str) -> HealthFinding:
+    """A plugin that could not even say how it is."""
+    what = f"plugin `{plugin}` failed when it was asked for its health (`{code}`)"
+    return HealthFinding(status="fail", what=what, fix=f"peg plugins info {plugin}")
 
 
 def _ok(what: str) -> HealthFinding:

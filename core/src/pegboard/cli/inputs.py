@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pegboard import shape
 from pegboard.errors import UsageError
@@ -17,18 +17,32 @@ from pegboard.types import Agent
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 
-def inputs_for(agent: Agent, words: Sequence[str], piped: str = "", *, called: str | None = None) -> Any:
-    """The inputs of a run of an agent, which the person called by another name, maybe.
+class Commands(NamedTuple):
+    """What a person types for an agent, whatever its own name is."""
+
+    name: str
+    run: str
+    info: str
+
+
+def commands_for(name: str) -> Commands:
+    """Those of an agent by its name or as `module:object`."""
+    return Commands(name, f"peg run {name}", f"peg agents info {name}")
+
+
+def inputs_for(agent: Agent, words: Sequence[str], piped: str = "", *, commands: Commands | None = None) -> Any:
+    """The inputs of a run of an agent.
 
     Raises:
         UsageError: there is nothing, or the words cannot be what the agent takes.
     """
+    commands = commands or commands_for(agent.name)
     text = _joined(words, piped)
     schema = agent.config.input_schema
     if schema is None:
         if not text.strip():
-            name = called or agent.name
-            raise UsageError(f"there is no task for `{name}`", hint=f'peg run {name} "what can you do?"')
+            task = "what can you do?" if agent.config.workflow is None else "the text that it works on"
+            raise UsageError(f"there is no task for `{commands.name}`", hint=f'{commands.run} "{task}"')
         return text
     try:
         found = json.loads(text)
@@ -39,8 +53,7 @@ def inputs_for(agent: Agent, words: Sequence[str], piped: str = "", *, called: s
     try:
         return _filled(schema, words, piped)
     except _NoFit as error:
-        hint = f"peg agents info {called or agent.name}"
-        raise UsageError(f"agent `{agent.name}` {error}", hint=hint) from None
+        raise UsageError(f"agent `{agent.name}` {error}", hint=commands.info) from None
 
 
 class _NoFit(Exception):

@@ -6,29 +6,42 @@ from pathlib import Path
 from typing import Any
 
 from pegboard.cli import targets
+from pegboard.cli.contract import Output
 from pegboard.errors import AgentError, AgentNotFoundError, RunBusyError, UsageError
 from pegboard.interfaces import RunRow, StoreControl
 from pegboard.runtime import Pegboard
-from pegboard.types import RunResult
+from pegboard.types import Agent, RunResult
 
 
-async def bring_agent(board: Pegboard, run: str) -> None:
+async def bring_agent(board: Pegboard, found: RunRow) -> None:
     """Have the agent of a recorded run on the board; one named as `module:object` is looked for there again.
 
     Raises:
         AgentNotFoundError: it is not where it was; the hint says what may help.
     """
-    if board.store is None or await _row(board, run) is None:
+    if board.store is None:
         return
-    row, _, _ = await board.store.load(run)
+    row, _, _ = await board.store.load(found.run)  # with its input, which rows that are looked up leave out
     options = row.input["options"] if row.input else {}
     try:
-        if options.get("target") is not None:
-            await board.add_agent(targets.agent_object(options["target"]))
-        else:
+        target = options.get("target")
+        if target is None:
             await board.find_agent(row.agent)
+        else:
+            found_there = targets.agent_object(target) if targets.is_module_object(target) else _of_file(row, target)
+            await board.add_agent(found_there)
     except AgentError as error:
         raise _gone(row, options, error) from error
+
+
+def _of_file(row: RunRow, file: str) -> Agent:
+    """The workflow of a file as it was when the run began: what is recorded fits no other one."""
+    graph = row.input.get("workflow") if isinstance(row.input, dict) else None
+    if not isinstance(graph, dict):
+        raise AgentNotFoundError(f"the workflow of `{file}` was not kept with it")
+    if Path(file).is_file() and Path(file).stat().st_mtime > row.at:
+        Output.current().warn(f"`{file}` was written since; the run goes on with the workflow as it was when it began")
+    return Agent(row.agent, version=str(graph.get("version", "0")), workflow=graph)
 
 
 def _gone(row: RunRow, options: dict[str, Any], error: AgentError) -> AgentNotFoundError:
@@ -53,7 +66,7 @@ async def resume(board: Pegboard, run: str) -> RunResult:
     row = await _row(board, run)
     if row is not None:
         await _check_free(board, row)
-        await bring_agent(board, run)
+        await bring_agent(board, row)
     result = await board.resume(run, check=False)
     if isinstance(result.error, RunBusyError):  # since then
         result.error.hint = _follow(run)
@@ -80,4 +93,6 @@ def _follow(run: str) -> str:
 
 def board_here() -> Pegboard:
     """A board of every installed plugin, which works in the current folder; not open yet."""
-    return Pegboard(autoload=True, workspace=Path.cwd())
+    board = Pegboard(autoload=True, workspace=Path.cwd())
+    board.locate_agents(targets.agent_object)
+    return board

@@ -75,13 +75,17 @@ def contributed_commands() -> Mapping[tuple[str, ...], Mapping[str, Entry]]:
     except Exception:  # the doctor tells what is wrong; here nothing may be
         return {}
     found: dict[tuple[str, ...], dict[str, Entry]] = defaultdict(dict)
+    groups: dict[str, str] = {}
     for record in ready.values():
         for item in (record.manifest or {}).get("contributes", {}).get("commands", ()):
             *path, name = item["name"].split()
             command = PluginCommand(record, item["name"], item["target"])
             found[tuple(path)][name] = Entry(item.get("help", f"From plugin `{record.id}`."), command.load)
+            if path:  # of several plugins the first speaks for the group
+                summary = str((record.manifest or {}).get("summary") or "Commands of plugins")
+                groups.setdefault(path[0], f"{summary.rstrip('.')}.")
     for group in [path for path in found if path and path[0] not in _core_groups()]:
-        found[()].setdefault(group[0], _new_group(group[0], found[group]))
+        found[()].setdefault(group[0], _new_group(group[0], found[group], groups[group[0]]))
     return found
 
 
@@ -91,6 +95,6 @@ def _core_groups() -> Mapping[str, Entry]:
     return COMMANDS
 
 
-def _new_group(name: str, entries: Mapping[str, Entry]) -> Entry:
+def _new_group(name: str, entries: Mapping[str, Entry], help: str) -> Entry:
     """A group that exists only because plugins put commands into it."""
-    return Entry("Commands of plugins.", lambda: LazyGroup(name, entries, path=(name,), help="Commands of plugins."))
+    return Entry(help, lambda: LazyGroup(name, entries, path=(name,), help=help))

@@ -98,7 +98,7 @@ def _way_on(page: dict[str, object]) -> list[str]:
 
 
 def _docstring_of(code: str, folder: str | None) -> str | None:
-    """What the class with this code says of itself, in the files of a package."""
+    """What the class with this code says of itself, or a table of codes of it, in the files of a package."""
     for path in sorted(Path(folder).rglob("*.py"))[:_MAX_FILES] if folder else ():
         try:
             source = read_regular(path, _MAX_SOURCE_BYTES)
@@ -108,6 +108,16 @@ def _docstring_of(code: str, folder: str | None) -> str | None:
         for node in ast.walk(tree) if tree else ():
             if isinstance(node, ast.ClassDef) and any(_sets_code(statement, code) for statement in node.body):
                 return ast.get_docstring(node) or ""
+            if isinstance(node, ast.Dict) and (told := _told_in(node, code)) is not None:
+                return told
+    return None
+
+
+def _told_in(table: ast.Dict, code: str) -> str | None:
+    """What a table says of a code that has no class: `{"workflow.agent": "A node names …"}`."""
+    for key, value in zip(table.keys, table.values, strict=True):
+        if isinstance(key, ast.Constant) and key.value == code and isinstance(value, ast.Constant):
+            return inspect.cleandoc(value.value) if isinstance(value.value, str) else None
     return None
 
 

@@ -14,6 +14,7 @@ import click
 import pegboard
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
+from pegboard.cli.mending import mend
 from pegboard.errors import PluginError, PluginInstallError, PluginManifestError, UsageError
 from pegboard.plugins.authoring import agreement, compiling, links
 from pegboard.plugins.discovery import scan
@@ -107,6 +108,7 @@ def link(folder: Path, reload: bool) -> Answer:
     With --reload a board that is running sees them too: while no run is under way it takes the plugin down, forgets its
     modules and activates it again. Otherwise the old code goes on and the plugin is `needs_restart`.
     """
+    mend()
     project = links.read_project(folder)
     there = [record for record in Inventory().index.plugins if record.id in project.plugins]
     for record in there:

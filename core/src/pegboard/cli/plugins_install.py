@@ -15,6 +15,7 @@ import msgspec
 from pegboard import config, config_edit
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
+from pegboard.cli.mending import mend
 from pegboard.cli.plugins_list import permission_lines
 from pegboard.errors import PluginInstallError, RunCancelledError, UsageError
 from pegboard.plugins.discovery import index
@@ -104,13 +105,6 @@ def _stopped_in_order(interrupts: Interrupts) -> Iterator[None]:
     except Interrupted as stop:
         Output.current().finish(Answer(error=RunCancelledError(f"{stop}; nothing is left half done")))
         raise SystemExit(stop.exit_status) from None
-
-
-def mend() -> None:
-    """Take back what an earlier command left half done, and tell it."""
-    what = transaction.mend()
-    if what is not None:
-        Output.current().warn(f"{what} was interrupted half way; it is put in order now")
 
 
 def _grant(plan: InstallPlan) -> None:

@@ -9,6 +9,7 @@ import click
 
 from pegboard.cli.contract import Answer, command, option
 from pegboard.cli.inventory import Inventory, whose
+from pegboard.cli.mending import mend
 from pegboard.cli.render import table
 from pegboard.errors import UsageError
 from pegboard.plugins.discovery import index as indexes
@@ -203,8 +204,6 @@ def _why_text(claim: str, rows: list[dict[str, Any]]) -> str:
 @command("reindex")
 def reindex() -> Answer:
     """Put an interrupted install in order, forget the cached index and scan again."""
-    from pegboard.cli.plugins_install import mend
-
     mend()
     removed = indexes.clear()
     found = indexes.load()

@@ -10,6 +10,7 @@ import click
 from pegboard import config, folders
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.inventory import Inventory
+from pegboard.cli.mending import mend, try_to_mend
 from pegboard.cli.plugins_list import permission_lines, state_word, summary
 from pegboard.errors import ConfigError
 from pegboard.plugins.discovery import state
@@ -27,6 +28,7 @@ _SCOPE = option(
 @_SCOPE
 def disable(plugin: str, scope: str) -> Answer:
     """Switch a plugin off. ID may also be the name of a distribution."""
+    try_to_mend()
     inventory = Inventory()
     record = inventory.find(plugin).record
     _file(inventory, scope).disable(record.id, scope)
@@ -42,6 +44,7 @@ def disable(plugin: str, scope: str) -> Answer:
 @option("-y", "--yes", is_flag=True, help="Grant what it asks for without a question.")
 def enable(plugin: str, scope: str, test: bool, yes: bool) -> Answer:
     """Switch a plugin on, or out of quarantine. ID may also be the name of a distribution."""
+    mend()
     inventory = Inventory()
     record = inventory.find(plugin).record
     if inventory.state.grant(record.id, record.dist) is None:
@@ -63,6 +66,7 @@ def enable(plugin: str, scope: str, test: bool, yes: bool) -> Answer:
 @option("-y", "--yes", is_flag=True, help="Grant without a question.")
 def grant(plugin: str, yes: bool) -> Answer:
     """Grant the permissions that a plugin asks for now."""
+    mend()
     inventory = Inventory()
     record = inventory.find(plugin).record
     _consent(record, yes=yes, hint=f"peg plugins grant {record.id} --yes")
@@ -74,6 +78,7 @@ def grant(plugin: str, yes: bool) -> Answer:
 @click.argument("plugin", metavar="ID")
 def revoke(plugin: str) -> Answer:
     """Take the permissions of a plugin back; its checked services then refuse everything."""
+    try_to_mend()
     inventory = Inventory()
     if not inventory.selection.find(plugin) and inventory.state.grant(plugin) is not None:
         inventory.state_file.forget(plugin)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -18,16 +18,18 @@ from pegboard import config, shape
 from pegboard.cli import lives, signals, targets
 from pegboard.cli.approve import Approver, covers
 from pegboard.cli.contract import Answer, Command, Number, Option, Output, WholeNumber, option
-from pegboard.cli.inputs import inputs_for
+from pegboard.cli.inputs import Commands, commands_for, inputs_for
 from pegboard.cli.interrupt import stoppable
 from pegboard.cli.watch import UNTRACED, EventPrinter, hook_lines
 from pegboard.config import Config
-from pegboard.errors import ApprovalNeededError, ExitCode, PegboardError, RunFailedError, UsageError
+from pegboard.errors import AgentInputError, ApprovalNeededError, ExitCode, PegboardError, RunFailedError, UsageError
 from pegboard.plugins.discovery.reserved import TOOLS
 from pegboard.runtime import Pegboard
 from pegboard.types import Agent, ResourceLimits, RunResult, StreamEvent
 from pegboard.types.options import RunOptions
 
+GIVEN = "pegboard.given"
+"""In the `meta` of the context: the `Given` of a command that knows the agent already."""
 _AFTER_DASHES = "pegboard.after_dashes"
 _EXIT_CODES = {
     "completed": ExitCode.DONE,
@@ -102,8 +104,10 @@ def run(words: tuple[str, ...], **options: Any) -> Answer:
     A file (.yaml, .yml, .md) as TARGET is kept for plugins that read agents from files; no built-in one does yet.
     `peg workflow run FILE`, of pegboard-workflow, runs a workflow.
     """
-    task = Task(words, looked_up=len(words) - click.get_current_context().meta[_AFTER_DASHES], piped=piped_text())
-    if not options["resume"] and not "".join(task.words).strip() and not task.piped:
+    meta = click.get_current_context().meta
+    given: Given | None = meta.get(GIVEN)
+    task = Task(words, looked_up=len(words) - meta[_AFTER_DASHES], piped=piped_text(), given=given)
+    if given is None and not options["resume"] and not "".join(task.words).strip() and not task.piped:
         raise UsageError("there is no task", hint='peg run "what is in this folder?"')
     try:
         return asyncio.run(_run(task, options, Output.current()))
@@ -111,11 +115,21 @@ def run(words: tuple[str, ...], **options: Any) -> Answer:
         raise KeyboardInterrupt from None
 
 
+class Given(NamedTuple):
+    """An agent that need not be looked up."""
+
+    agent: Agent
+    target: str
+    """Where another process finds it."""
+    commands: Commands
+
+
 class Task:
     """What the command line asks for, before it is known which words name an agent."""
 
-    def __init__(self, words: Sequence[str], *, looked_up: int, piped: str) -> None:
+    def __init__(self, words: Sequence[str], *, looked_up: int, piped: str, given: Given | None = None) -> None:
         self.words = words
+        self.given = given
         self.looked_up = looked_up
         """How many of the words may name a target."""
         self.piped = piped
@@ -143,6 +157,7 @@ async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
             workspace=Path.cwd(),
         ) as board:
             stopper.board = board
+            board.locate_agents(targets.agent_object)
             try:
                 if options["resume"]:
                     result = await lives.resume(board, run_id)
@@ -182,15 +197,31 @@ def _hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> No
 
 
 async def _new_run(board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output) -> RunResult:
-    agent, start = await targets.resolve(board, task.words, task.looked_up, options["agent"])
+    agent, start, target, commands = await _agent_of(board, task, options["agent"])
+    if options["model"] is not None:  # an agent that can do without one would only say so when it is over
+        await board.model(options["model"])
     _warn_of_unknown(board, agent, options["allow"], out)
-    inputs = inputs_for(agent, task.words[start:], task.piped, called=task.words[0] if start else None)
+    inputs = inputs_for(agent, task.words[start:], task.piped, commands=commands)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
     wanted: RunOptions = {"run": run_id, "limits": limits, "explain": options["explain"]}
-    if start and ":" in task.words[0]:
-        wanted["target"] = task.words[0]
+    if target is not None:
+        wanted["target"] = target
     stream = board.stream(agent, inputs, **wanted)
-    return await _followed(stream, out)
+    result = await _followed(stream, out)
+    if commands is not None and isinstance(result.error, AgentInputError):
+        result.error.hint = commands.info
+    return result
+
+
+async def _agent_of(board: Pegboard, task: Task, default: str | None) -> tuple[Agent, int, str | None, Commands | None]:
+    """The agent, where its task begins, where another process finds it, and what is typed for it."""
+    if task.given is not None:
+        return await board.add_agent(task.given.agent), 0, task.given.target, task.given.commands
+    agent, start = await targets.resolve(board, task.words, task.looked_up, default)
+    if not start:
+        return agent, 0, None, None
+    word = task.words[0]
+    return agent, start, word if targets.is_module_object(word) else None, commands_for(word)
 
 
 def _warn_of_unknown(board: Pegboard, agent: Agent, allowed: Sequence[str], out: Output) -> None:
@@ -238,7 +269,7 @@ class LiveText:
 
     def end(self, result: RunResult) -> None:
         """Show the answer, unless it stands there already."""
-        text = text_of(result.output)
+        text = readable(result)
         if self._shown:
             self._out.write("\n")
         if text and self._shown != text:
@@ -292,7 +323,10 @@ def summary_line(result: RunResult) -> str:
     cost = "cost unknown" if result.cost_usd is None else f"${result.cost_usd:.4f}"
     tokens = [f"{n} {word}" for n, word in ((usage.input_tokens, "in"), (usage.output_tokens, "out")) if n is not None]
     turns = f"{result.turns} turn{'s' if result.turns != 1 else ''}"
-    return " · ".join([result.end_reason, turns, *(tokens or ["tokens unknown"]), cost, f"run {result.run}"])
+    used = [*(tokens or ["tokens unknown"]), cost]
+    if not result.turns and not result.cost_usd and usage.input_tokens == usage.output_tokens == 0:
+        turns, used = "", []  # no model was asked
+    return " · ".join(filter(None, [result.end_reason, turns, *used, f"run {result.run}"]))
 
 
 def exit_code_of(result: RunResult) -> ExitCode:
@@ -314,6 +348,15 @@ def _error_of(result: RunResult) -> PegboardError | None:
     return RunFailedError(
         f"the run ended with `{result.end_reason}`: {result.error or 'no reason was given'}", run=result
     )
+
+
+def readable(result: RunResult) -> str:
+    """What a person is shown of a result. What a failed run left behind is for programs, unless it is a text."""
+    output = result.output
+    text = output.get("text") if isinstance(output, Mapping) else None
+    if isinstance(text, str):
+        return text
+    return "" if result.error is not None and not isinstance(output, str) else text_of(output)
 
 
 def text_of(output: Any) -> str:

@@ -17,7 +17,7 @@ from pegboard.cli import timeline
 from pegboard.cli.ages import Age
 from pegboard.cli.contract import Answer, Output, WholeNumber, command, option
 from pegboard.cli.render import escaped, exact_json, table
-from pegboard.cli.stored import control_of, driven_of, find_run, open_store
+from pegboard.cli.stored import control_of, driven_of, find_run, open_store, warn_of_damaged
 from pegboard.cli.watch import UNTRACED, hook_lines
 from pegboard.errors import RunNotFoundError, UsageError
 from pegboard.events import Event, event_to_json
@@ -36,6 +36,8 @@ _POLL_S = 0.2
 _PAGE = 2000
 """Events that are read and printed in one go."""
 _MAX_TASK = 48
+_MOST_CHILDREN = 5
+_NO_CONTEXT = "no plugin built a context in this run: it had the history alone"
 _MAX_VALUE = 200
 _RUN = click.argument("run")
 _NUMBER = click.argument("number", metavar="[N]", type=click.IntRange(min=1), required=False)
@@ -71,6 +73,7 @@ async def _list(wanted: Wanted, children: bool, limit: int, read: int) -> Answer
     async with open_store() as store:
         rows = await store.runs(roots=not children, limit=read)
         driven = await driven_of(store, rows)
+    warn_of_damaged(rows)  # whatever is asked for: nobody knows what they were
     every = [(row, status) for row in rows if wanted(row, status := views.status_of(row, driven))]
     found = every[:limit]
     head = ["RUN", "AGENT", "STATE", "BEGAN", "TOOK", "TOKENS", "COST", "TASK"]
@@ -82,13 +85,21 @@ async def _list(wanted: Wanted, children: bool, limit: int, read: int) -> Answer
 
 def _row_cells(row: RunRow, status: str) -> list[str]:
     summary = row.summary or {}
-    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.at))
+    began = _date(row.at)
     ended_at = time.time() if status == "running" else row.ended_at
-    took = timeline.duration(ended_at - row.at) if ended_at is not None else "-"
+    took = timeline.duration(max(ended_at - row.at, 0.0)) if ended_at is not None else "-"
     known = [summary.get(name) for name in ("input_tokens", "output_tokens")]
     tokens = str(sum(n for n in known if n)) if any(n is not None for n in known) else "-"
     task = escaped(row.task if len(row.task) <= _MAX_TASK else row.task[: _MAX_TASK - 1] + "…")
     return [escaped(row.run), escaped(row.agent) or "-", status, began, took, tokens, cost_text(summary), task]
+
+
+def _date(at: float) -> str:
+    """When it was here; a damaged row may say a time that no clock shows."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (OSError, OverflowError, ValueError):
+        return "-"
 
 
 def cost_text(summary: dict[str, Any]) -> str:
@@ -212,7 +223,9 @@ async def _prompt(given: str, number: int | None, other: int | None) -> Answer:
     row, events = await _recorded(given)
     sent = list(views.requests(events))
     if not sent:
-        raise RunNotFoundError(f"run `{row.run}` sent nothing to a model", hint=f"peg runs show {row.run}")
+        children = await _asking(row)
+        hint = f"peg runs prompt {children[0].run}" if children else f"peg runs show {row.run}"
+        raise RunNotFoundError(f"run `{row.run}` sent nothing to a model{_told(children)}", hint=hint)
     chosen = _pick(sent, number, row.run, "requests")
     if other is None:
         return Answer({"run": row.run, "request": chosen, "of": len(sent)}, exact_json(chosen, indent=2))
@@ -238,7 +251,8 @@ async def _context(given: str, number: int | None) -> Answer:
     row, events = await _recorded(given)
     built = [event.data for event in events if event.kind == "context.built"]
     if not built:
-        nothing = "no plugin built a context in this run: it had the history alone"
+        asking = () if any(event.kind == "model.requested" for event in events) else await _asking(row)
+        nothing = f"run `{row.run}` sent nothing to a model{_told(asking)}" if asking else _NO_CONTEXT
         return Answer({"run": row.run, "build": None, "of": 0}, nothing)
     build = _pick(built, number, row.run, "contexts")
     return Answer({"run": row.run, "build": build, "of": len(built)}, timeline.context_table(build))
@@ -260,9 +274,27 @@ async def _explain(given: str, number: int | None) -> Answer:
     around = views.around_request(events, number) if sent else events
     calls = [event.data for event in around if event.kind == "hook.called"]
     explained = bool(row.input and row.input["options"].get("explain"))
+    asking = () if sent else await _asking(row)
     nothing = f"no plugin was called around it; {UNTRACED}" if explained else "only runs of `peg run --explain` tell it"
+    if asking:
+        nothing = f"run `{row.run}` sent nothing to a model{_told(asking)}; {nothing}"
     data = {"run": row.run, "explained": explained, "calls": calls, "of": len(sent)}
     return Answer(data, "\n".join(hook_lines(calls)) or nothing)
+
+
+async def _asking(row: RunRow) -> Sequence[RunRow]:
+    """The runs inside of one that asked a model, each in its own name."""
+    async with open_store() as store:
+        rows = await store.runs(root=row.root, limit=sys.maxsize)
+    inside = [other for other in rows if other.run.startswith(f"{row.run}.")]
+    return sorted((other for other in inside if (other.summary or {}).get("turns")), key=lambda other: other.at)
+
+
+def _told(children: Sequence[RunRow]) -> str:
+    """That these did, in a half sentence."""
+    named = [f"`{escaped(child.run)}` ({escaped(child.agent)})" for child in children[:_MOST_CHILDREN]]
+    more = f" and {len(children) - len(named)} more" if len(children) > len(named) else ""
+    return f"; its child runs did: {', '.join(named)}{more}" if named else ""
 
 
 async def _recorded(given: str) -> tuple[RunRow, Sequence[Event]]:

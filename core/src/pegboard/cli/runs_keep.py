@@ -20,6 +20,7 @@ from pegboard.cli.contract import Answer, Output, WholeNumber, command, option
 from pegboard.cli.render import exact_json
 from pegboard.cli.run import LiveText, answer_of_run, resumed
 from pegboard.cli.stored import control_of, driven_of, find_run, open_store
+from pegboard.cli.written import write_file
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.errors import RunNotFoundError, UsageError
 from pegboard.events import event_to_json
@@ -78,10 +79,10 @@ def fork(run: str, step: str | None, go_on: bool, allow: tuple[str, ...]) -> Ans
 
 
 async def _fork(given: str, step: str | None) -> tuple[str, str]:
-    run = (await _found(given)).run
+    row = await _found(given)
     async with lives.board_here() as board:
-        await lives.bring_agent(board, run)
-        return run, await board.fork(run, before=step)
+        await lives.bring_agent(board, row)
+        return row.run, await board.fork(row.run, before=step)
 
 
 @command("replay")
@@ -92,10 +93,10 @@ def replay(run: str) -> Answer:
 
 
 async def _replay(given: str, out: Output) -> Answer:
-    run = (await _found(given)).run
+    row = await _found(given)
     async with lives.board_here() as board:
-        await lives.bring_agent(board, run)
-        result = await board.replay(run)
+        await lives.bring_agent(board, row)
+        result = await board.replay(row.run)
         LiveText(out).end(result)
         return answer_of_run(result, out, summary=board.hooks.on_event is None)
 
@@ -162,7 +163,7 @@ def _export(given: str, output: Path | None, out: Output) -> Answer:
     run, lines = asyncio.run(_lines(given))
     if output is None:
         return Answer({"run": run, "lines": lines}, "" if out.machine else "\n".join(map(exact_json, lines)))
-    output.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    write_file(output, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     return Answer({"run": run, "file": str(output), "lines": len(lines)}, f"{len(lines)} lines in `{output}`")
 
 

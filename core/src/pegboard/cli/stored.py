@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from pegboard import config, views
-from pegboard.errors import DriverMissingError, RunNotFoundError
+from pegboard.cli.contract import Output
+from pegboard.errors import DriverMissingError, JournalCorruptError, RunNotFoundError
 from pegboard.interfaces import RunRow, Store, StoreControl
 from pegboard.plugins.host import PluginHost
 
@@ -61,6 +62,19 @@ async def driven_of(store: Store, rows: Sequence[RunRow]) -> Collection[str]:
     if not candidates or not isinstance(store, StoreControl):
         return candidates
     return await store.driven(candidates)
+
+
+def warn_of_damaged(rows: Sequence[RunRow]) -> None:
+    """Say which of the runs cannot be read: a list has no more of them than that they are there."""
+    damaged = [row.run for row in rows if _is_damaged(row)]
+    if damaged:
+        ids = ", ".join(f"`{run}`" for run in damaged[:_SHOWN]) + (", …" if len(damaged) > _SHOWN else "")
+        Output.current().warn(f"what is stored of {len(damaged)} of the runs cannot be read: {ids}; peg doctor --deep")
+
+
+def _is_damaged(row: RunRow) -> bool:
+    error = (row.summary or {}).get("error") or {}
+    return error.get("code") == JournalCorruptError.code
 
 
 async def find_run(store: Store, given: str) -> RunRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import sys
 import traceback
@@ -13,7 +14,8 @@ from pathlib import Path
 from pegboard import folders
 from pegboard.cli.contract import Output
 from pegboard.cli.inventory import Inventory
-from pegboard.errors import AgentError, AgentNotFoundError, UsageError, describe
+from pegboard.config import PROJECT_FOLDER, find_project, load
+from pegboard.errors import AgentError, AgentNotFoundError, UntrustedConfigError, UsageError, describe
 from pegboard.plugins.discovery.select import Decision
 from pegboard.runtime import Pegboard
 from pegboard.types import Agent
@@ -32,6 +34,7 @@ async def resolve(board: Pegboard, words: Sequence[str], looked_up: int, default
         if agent is not None:
             return agent, 1
         _refuse_absent(words[0])
+        _refuse_untrusted(words[0])
         _warn_if_near(board, words[0])
     return await board.find_agent(default or board.config.get("agent")), 0
 
@@ -39,7 +42,7 @@ async def resolve(board: Pegboard, words: Sequence[str], looked_up: int, default
 async def _target(board: Pegboard, word: str) -> Agent | None:
     if word.endswith(_SUFFIXES) and not any(map(str.isspace, word)):
         return _from_file(word)
-    if _MODULE_OBJECT.fullmatch(word):
+    if is_module_object(word):
         return agent_object(word)
     if word in board.plugins.agents() or word in board.agents:
         return await board.find_agent(word)
@@ -56,6 +59,21 @@ def _refuse_absent(word: str) -> None:
             f"agent `{word}` is of plugin `{decision.id}`, which is not on the board: {decision.message or _LEFT_OUT} "
             "(as a task, write it after `--`)",
             hint=decision.hint or f"peg plugins info {decision.id}",
+        )
+
+
+def _refuse_untrusted(word: str) -> None:
+    """What has this name in a project that nobody trusts: as a task, its name would be paid for."""
+    project = find_project() if _NAME.fullmatch(word) else None
+    if project is None or load(tolerant=True).trusted:
+        return
+    folder = project / PROJECT_FOLDER
+    found = [path for suffix in _SUFFIXES for path in folder.glob(f"*/{glob.escape(word)}{suffix}")]
+    if found:
+        raise UntrustedConfigError(
+            f"`{word}` is {found[0]}, and what is in a project may only be run by name in a trusted folder "
+            "(as a task, write it after `--`)",
+            hint=f"peg config set trusted_folders '[\"{project}\"]'",
         )
 
 
@@ -93,6 +111,11 @@ def _from_file(name: str) -> Agent:
         "(a workflow is run by `peg workflow run FILE` of pegboard-workflow)",
         hint="peg plugins list --all",
     )
+
+
+def is_module_object(target: str) -> bool:
+    """Whether it is written as `module:object`; the path of a file is not."""
+    return _MODULE_OBJECT.fullmatch(target) is not None
 
 
 def agent_object(target: str) -> Agent:

@@ -62,9 +62,11 @@ async def provide_agents(ctx: HostContext) -> Sequence[Agent] | None:
 async def provide_token_counter(ctx: HostContext, model: str) -> TokenCounter | None:
     """Make a token counter.
 
-    When: once per model whose context has to be measured.
+    When: once per model that is about to be asked, and again when plugins come or go. Its counts decide what fits the
+        window, when a long result is offloaded, and what a budget reserves for a request.
     Return: the counter, or `None` when the model is not yours.
-    Raises: the next implementation is asked.
+    Raises: the next implementation is asked. A counter that fails itself is replaced by the estimate, and the run says
+        so under `degraded`.
     Cancel: nothing to undo.
     """
 

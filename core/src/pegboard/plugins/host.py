@@ -123,7 +123,8 @@ class PluginHost:
         self._tasks: set[asyncio.Task[None]] = set()
         self._roots: dict[str, str] = {}
         self._watchdog: Watchdog | None = None
-        self._digest: tuple[list[PluginRecord], str] | None = None
+        self._set: tuple[list[PluginRecord], str, dict[str, str]] | None = None
+        """What can be used, the digest of that, and versions."""
         self._started = False
 
     # --- the life of the board -----------------------------------------------------------------------------------
@@ -262,10 +263,17 @@ class PluginHost:
 
     def digest(self) -> str:
         """That of the plugin set in `peg plugins lock`, made once for each set; what the program gives is not in it."""
+        return self._plugin_set()[1]
+
+    def versions(self) -> Mapping[str, str]:
+        """The versions of the same plugins, by id."""
+        return self._plugin_set()[2]
+
+    def _plugin_set(self) -> tuple[list[PluginRecord], str, dict[str, str]]:
         usable = [peg.record for peg in self.roster.pegs if peg.usable and peg.record.source != "object"]
-        if self._digest is None or self._digest[0] != usable:
-            self._digest = usable, lockfile.plugin_set(usable)["digest"]
-        return self._digest[1]
+        if self._set is None or self._set[0] != usable:
+            self._set = usable, lockfile.plugin_set(usable)["digest"], lockfile.versions(usable)
+        return self._set
 
     def context(self, plugin: str | None = None) -> PluginContext:
         """The context of a plugin; without one the board's own, which has no permissions."""

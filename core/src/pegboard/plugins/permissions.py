@@ -68,6 +68,8 @@ class Permissions:
     def path(self, path: str | Path, folders: Mapping[str, Path], *, write: bool) -> Path:
         """The real path, where it is covered. Links are followed first, so none leads out.
 
+        A folder below `workspace` is meant as it is called there: who made the workspace may have put links into it.
+
         Args:
             path: relative to the workspace, or absolute.
             folders: what `workspace`, `data` and `cache` stand for.
@@ -81,9 +83,8 @@ class Permissions:
             return real
         # Its own two folders need no permission.
         for rule in (*(() if write else self["fs_read"]), *self["fs_write"], "data", "cache"):
-            name, _, below = rule.partition("/")
-            root = folders[name] / below if name in folders else Path(rule).expanduser()
-            if root.is_absolute() and real.is_relative_to(os.path.realpath(root)):
+            root = _root(rule, folders)
+            if root is not None and real.is_relative_to(root):
                 return real
         raise self.denied("fs_write" if write else "fs_read", str(path))
 
@@ -139,6 +140,15 @@ def _remaining(
 ) -> tuple[str, ...]:
     allowed = [item for item in declared.get(kind, ()) if item in granted.get(kind, ())]
     return tuple(item for item in allowed if kind not in narrowed or item in narrowed[kind])
+
+
+def _root(rule: str, folders: Mapping[str, Path]) -> Path | None:
+    """The real folder that a rule means; `None` for one that is not absolute."""
+    name, _, below = rule.partition("/")
+    if name in folders:
+        return Path(os.path.realpath(folders[name])) / below
+    root = Path(rule).expanduser()
+    return Path(os.path.realpath(root)) if root.is_absolute() else None
 
 
 def _host_fits(host: str, rule: str) -> bool:

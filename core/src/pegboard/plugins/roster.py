@@ -11,6 +11,7 @@ from inspect import isclass, ismodule
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pegboard.arguments import check_plugin
 from pegboard.config import Config
 from pegboard.errors import PluginCollisionError, PluginManifestError
 from pegboard.lazy import LazyModule
@@ -164,6 +165,7 @@ def _records(plugins: Sequence[object]) -> Iterator[tuple[PluginRecord, object]]
     seen: set[str] = set()
     for given in plugins:
         plugin = given() if isclass(given) else given
+        check_plugin(plugin)
         record = _record(plugin)
         if record.id in seen:
             raise PluginCollisionError(

@@ -133,9 +133,11 @@ class Files:
     def write(self, path: str | Path, data: bytes) -> None:
         """Replace the content, whole or not at all."""
         real = self._real(path, write=True)
-        temporary = real.with_name(f".{real.name}.{os.getpid()}.tmp")
+        # A name that nobody can know beforehand, and `x`: who made the folder may have put links into it.
+        temporary = real.with_name(f".{os.urandom(8).hex()}.tmp")
         try:
-            temporary.write_bytes(data)
+            with temporary.open("xb") as file:
+                file.write(data)
             temporary.replace(real)
         finally:
             temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
@@ -248,7 +249,10 @@ def _attribute(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _culprits(frame: FrameType | None) -> Sequence[Watched]:
-    """Whose code is nearest, on every board that watches it; nobody's where core or the import system is nearer."""
+    """Whose code is nearest, on every board that watches it; nobody's where core or the import system is nearer.
+
+    Nor where a person's own code is, which a plugin calls for them: what is neither a plugin's nor installed.
+    """
     while frame is not None:
         module = frame.f_globals.get("__name__")
         top = module.partition(".")[0] if module.__class__ is str else ""
@@ -256,6 +260,8 @@ def _culprits(frame: FrameType | None) -> Sequence[Watched]:
             return ()
         if top in _BY_PACKAGE:
             return _owners(_BY_PACKAGE[top], frame.f_code.co_filename)
+        if not _is_installed(frame.f_code.co_filename):
+            return ()
         frame = frame.f_back
     return ()
 
@@ -264,6 +270,12 @@ def _owners(found: Sequence[Watched], file: str) -> Sequence[Watched]:
     """Of several plugins in one package, the one whose folder the file is in."""
     nearest = [each for each in found if _is_below(os.path.realpath(file), each.root)]
     return nearest or found
+
+
+@lru_cache(maxsize=4096)
+def _is_installed(file: str) -> bool:
+    """Whether code comes with Python or with what is installed; so does what has no file, such as `<string>`."""
+    return not os.path.isabs(file) or any(_is_below(os.path.realpath(file), root) for root in _OPEN_TO_ALL)  # noqa: PTH117
 
 
 def _is_in_on_event() -> bool:

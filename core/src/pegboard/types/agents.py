@@ -107,6 +107,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_schema: JsonObject | None = None
     output: Any = None
     """A type that pydantic can validate, or a JSON Schema; `None` is free text."""
+    answer: Any = None
+    """What a model is asked for, where `execute` makes the output of it and of what it computes; `None` is `output`."""
     output_mode: Literal["auto", "native", "tool", "prompt"] = "auto"
     output_retries: int = 2
     quality: Mapping[str, Json] = {}

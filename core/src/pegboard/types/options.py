@@ -6,7 +6,7 @@ A contract test holds `AgentOptions` equal to the fields of `AgentConfig`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pegboard.types.agents import AgentDependency, ContextNeeds, ResourceLimits, RetryPolicy, Tier
 from pegboard.types.messages import Json, JsonObject, Message
@@ -26,6 +26,7 @@ class AgentOptions(TypedDict, total=False):
     instructions: str
     tiers: tuple[Tier, ...]
     input_schema: JsonObject | None
+    answer: Any
     output_mode: Literal["auto", "native", "tool", "prompt"]
     output_retries: int
     quality: Mapping[str, Json]
@@ -60,6 +61,7 @@ class RunOptions(TypedDict, total=False):
     explain: bool
     """Record every call of every hook, what it took and what it changed."""
     target: str
-    """Where another process finds the agent, as `module:object`, when it cannot be found by its name."""
+    """Where another process finds the agent that cannot be found by its name: `module:object`, or the path of the file
+    of a workflow, whose graph is then kept with the run."""
     durable: bool
     """Refuse to run when the store would not survive the process."""

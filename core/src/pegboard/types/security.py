@@ -97,6 +97,8 @@ class BudgetRequest(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     kind: Literal["model", "tool", "agent"]
     resource: str
     tokens: int | None = None
+    exact: bool = False
+    """Whether what a model is sent was counted rather than estimated; its answer counts as long as it may be."""
     cost_usd: float | None = None
     calls: int = 1
     principal: Principal = Principal()

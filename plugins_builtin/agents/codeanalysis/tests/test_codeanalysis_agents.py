@@ -12,7 +12,7 @@ from pegboard.types import ContextNeeds, evolve
 from pegboard_codeanalysis.agents.evidence import Claim, Lines, checked, from_model
 from pegboard_testing import MakeBoard, ScriptedModel
 
-from .conftest import FAULTY, PLUGIN, SOUND, Write
+from .conftest import FAULTY, PLUGIN, SOUND, Git, Write
 
 AGENTS = ("context_gathering", "architecture_analysis", "code_review", "documentation_generation")
 
@@ -53,6 +53,7 @@ async def test_a_model_is_given_the_findings_and_judges(write: Write, make_board
     assert (output["judged_by"], output["model_said"]) == ("model", "Mend the shell.")
     assert output["claims"][0] == {
         "claim": "The shell is the worst.", "severity": "high", "evidence": ["shop/faulty.py:7"], "by": "model",
+        "count": 0,
     }  # fmt: skip
 
 
@@ -164,6 +165,21 @@ async def test_a_project_without_python_is_analysed(write: Write, make_board: Ma
 
     assert {row["language"] for row in output["languages"]} == {"Go", "Markdown"}
     assert "There is no Python in it" in output["summary"]
+
+
+async def test_a_repository_without_a_commit_has_no_history(
+    write: Write, git: Git, make_board: MakeBoard, tmp_path: Path
+) -> None:
+    """It is said so, and is no history of no commits by nobody."""
+    root = write({"a.py": "x = 1\n"})
+    git("init", "-q")
+    board = await make_board(folders=[PLUGIN], workspace=tmp_path)
+
+    result = await board.run("context_gathering", str(root))
+
+    assert "There is no history to draw on: " in result.output["summary"]
+    assert "1970" not in result.output["text"]
+    assert [part.what for part in result.degraded] == ["git history"]
 
 
 async def test_a_folder_that_is_not_there_fails_the_run(make_board: MakeBoard, tmp_path: Path) -> None:

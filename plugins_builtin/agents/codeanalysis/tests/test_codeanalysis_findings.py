@@ -21,7 +21,7 @@ def reviewed(root: Path) -> review.Review:
     for entry in taken.python():
         known[entry.path] = facts.facts_of(entry.path, (root / entry.path).read_bytes(), shipped=entry.role == "code")
         weak[entry.path] = bandit.look(str(root / entry.path), entry.path)
-    return review.review_of(taken, known, weak, lint.findings(taken.root, taken.python()), History())
+    return review.review_of(taken, known, weak, lint.linted(taken.root, taken.python()).findings, History())
 
 
 def rules(root: Path) -> dict[str, Severity]:
@@ -150,6 +150,45 @@ def test_undocumented_objects_and_dead_links_are_found(write: Write) -> None:
     assert [(str(item.place), item.message) for item in found.findings if item.rule == "dead-link"] == [
         ("docs/page.md:1", "`gone.md` leads to nothing in the repository")
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "public"),
+    [
+        ({"shop/__init__.py": "from ._cart import *\n"}, ["Cart", "total"]),
+        ({"shop/__init__.py": "from ._cart import *\n__all__ = ['total']\n"}, ["total"]),
+        ({"shop/__init__.py": "from ._cart import Cart\nfrom ._cart import total\n"}, ["Cart", "total"]),
+        ({"shop/__init__.py": "from ._more import *\n", "shop/_more.py": "from ._cart import total\n"
+          "__all__ = ['total']\n"}, ["total"]),
+        ({"shop/__init__.py": "from ._more import *\n", "shop/_more/__init__.py": "from .._cart import *\n"},
+         ["Cart", "total"]),
+        ({"shop/__init__.py": "", "shop/use.py": "from ._cart import total\n"}, []),
+    ],
+    ids=["star", "named", "by name", "through another", "star through another", "only used"],
+)  # fmt: skip
+def test_what_a_package_hands_on_is_public(write: Write, files: Mapping[str, str], public: list[str]) -> None:
+    """Also from private modules, under the name that users import."""
+    cart = {"shop/_cart.py": "class Cart:\n    def add(self): pass\ndef total(): pass\ndef _own(): pass\n"}
+    taken = snapshot.take(str(write({**cart, **files})))
+    known = {each.path: facts.facts_of(each.path, Path(taken.root, each.path).read_bytes()) for each in taken.python()}
+
+    found = documentation.documentation_of(taken, known, layout.metadata(taken))
+
+    assert sorted(item.name for item in found.entries) == [f"shop.{name}" for name in public]
+    assert found.public == len(public) + ("Cart" in public)
+
+
+def test_what_cannot_be_told_is_said(write: Write) -> None:
+    """An `__all__` that is put together when it runs."""
+    taken = snapshot.take(
+        str(write({"shop/__init__.py": "from ._a import f\n__all__ = sorted(X)\n", "shop/_a.py": "def f(): pass\n"}))
+    )
+    known = {each.path: facts.facts_of(each.path, Path(taken.root, each.path).read_bytes()) for each in taken.python()}
+
+    found = documentation.documentation_of(taken, known, layout.metadata(taken))
+
+    assert [(item.rule, item.severity) for item in found.findings if item.tool == "griffe"] == [("open-api", "note")]
+    assert [item.name for item in found.entries] == ["shop.f"]
 
 
 def test_a_finding_is_one_sentence(write: Write) -> None:

@@ -43,8 +43,13 @@ def shape(root: Path, history: History | None = None) -> Architecture:
         ({"tools/json.py": "", "a.py": "import json"}, set()),
         ({"a.py": "from .... import b", "b.py": ""}, set()),
         ({"a.py": "def f():\n    import b", "b.py": ""}, {("a.py", "b.py")}),
+        ({"a/__init__.py": "", "a/b.py": "from a import c, d", "a/c.py": "", "a/d.py": ""},
+         {("a/b.py", "a/c.py"), ("a/b.py", "a/d.py")}),
+        ({"a/__init__.py": "x = 1", "a/b.py": "from a import c, x", "a/c.py": ""},
+         {("a/b.py", "a/c.py"), ("a/b.py", "a/__init__.py")}),
     ],
-    ids=["absolute", "relative", "package", "src", "namespace", "parent", "stdlib", "beyond", "deferred"],
+    ids=["absolute", "relative", "package", "src", "namespace", "parent", "stdlib", "beyond", "deferred",
+         "modules", "modules and more"],
 )  # fmt: skip
 def test_imports_are_resolved(write: Write, files: Mapping[str, str], expected: set[tuple[str, str]]) -> None:
     """Whatever the layout: packages, `src`, namespaces, relative imports, and never into the standard library."""
@@ -104,8 +109,65 @@ def test_tests_are_mapped(write: Write) -> None:
 
     assert rows == {
         "a/inner.py": "package", "a/direct.py": "imports", "a/used.py": "indirect", "a/named.py": "name",
-        "a/alone.py": "",
+        "a/alone.py": "distribution",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "how"),
+    [
+        ({"tests/test_shop_cart.py": ""}, "name"),
+        ({"tests/test_cart_prices.py": ""}, "name"),
+        ({"tests/test_other_cart.py": ""}, ""),
+        ({"tests/test_x.py": "import importlib\nimportlib.import_module('my_shop.cart')\n"}, "imports"),
+        ({"my_shop/__init__.py": "_HOMES = {'Cart': 'my_shop.cart'}\n\n\ndef __getattr__(name):\n    pass\n",
+          "tests/test_x.py": "import my_shop"}, "package"),
+        ({"my_shop/__init__.py": "_HOMES = {'Cart': '.cart'}\n", "tests/test_x.py": "import my_shop"}, "package"),
+        ({"my_shop/other.py": "", "tests/test_x.py": "from my_shop import other"}, "distribution"),
+        ({"pyproject.toml": '[project.entry-points."web.plugins"]\nshop = "my_shop.plugin:Plugin"\n',
+          "tests/test_x.py": ""}, "distribution"),
+        ({"other/pyproject.toml": "", "other/tests/test_x.py": "import my_shop.other", "my_shop/other.py": ""}, ""),
+        ({"other/pyproject.toml": "", "other/tests/test_cart_prices.py": ""}, ""),
+    ],
+    ids=["with its package", "and more", "of another", "by a string", "lazily", "lazily and relative", "beside it",
+         "entry point", "another distribution", "name in another distribution"],
+)  # fmt: skip
+def test_a_test_may_get_to_a_module_in_other_ways(write: Write, files: Mapping[str, str], how: str) -> None:
+    """By its name, through what is imported late, or at least through the package in the same distribution."""
+    base = {"my_shop/__init__.py": "", "my_shop/cart.py": "def f():\n    pass\n"}
+    rows = {row.path: row.how for row in shape(write({**base, **files})).tests}
+
+    assert rows["my_shop/cart.py"] == how
+
+
+def test_untested_says_how_sure_it_is(write: Write) -> None:
+    """A note where tests use the package and may get there; low where none does."""
+    hard = "def f(x):\n" + "    if x:\n        for y in x:\n            if y:\n                pass\n" * 12
+    base = {"shop/__init__.py": "", "shop/cart.py": hard, "shop/other.py": ""}
+    near = shape(write({**base, "tests/test_x.py": "from shop import other"})).findings
+    far = shape(write({**base, "tests/test_x.py": ""})).findings
+
+    assert [(item.rule, item.severity) for item in (*near, *far)] == [("untested", "note"), ("untested", "low")]
+    assert "may get there" in near[0].message
+
+
+@pytest.mark.parametrize(
+    ("files", "members"),
+    [
+        ({"a/__init__.py": "from a.store import Store", "a/store.py": "from a import Name"}, []),
+        ({"a/__init__.py": "from .b import x", "a/b.py": "from .c import y", "a/c.py": "from a import z"}, []),
+        ({"a/__init__.py": "from a.b import x", "a/b.py": "import c", "c.py": "from a import z"},
+         ["a/__init__.py", "a/b.py", "c.py"]),
+        ({"a/__init__.py": "from a.b import x", "a/b.py": "from a.c import y", "a/c.py": "from a.b import z"},
+         ["a/b.py", "a/c.py"]),
+    ],
+    ids=["own module", "through another", "from outside", "beside one another"],
+)  # fmt: skip
+def test_a_package_always_comes_before_what_is_in_it(
+    write: Write, files: Mapping[str, str], members: list[str]
+) -> None:
+    """That a module imports its own package is no circle whose order is chance; all others stay."""
+    assert [path for cycle in shape(write(files)).cycles for path in cycle.members] == members
 
 
 def test_hot_spots_are_churn_times_complexity(write: Write) -> None:

@@ -25,7 +25,8 @@ HOSTILE = {"shop/<script>alert(1)<.py": "def f(x=[]):\n    return x\n"}
 @pytest.fixture
 async def written(write: Write, tmp_path: Path) -> AsyncIterator[Path]:
     """The folder of a report on a faulty project, with a file whose name is markup."""
-    root = str(write({**FAULTY, **HOSTILE}))
+    root = str(write({**FAULTY, **HOSTILE, "logo.bin": b"\0"}))
+    (tmp_path / "workspace").mkdir()
     async with Pegboard(folders=[PLUGIN], workspace=tmp_path / "workspace") as board:
         parts = {}
         for key, name in (
@@ -81,6 +82,16 @@ async def test_texts_of_the_project_are_escaped(written: Path) -> None:
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)&lt;" in html
     assert "F821" in markdown
+
+
+async def test_the_text_is_in_order(written: Path) -> None:
+    """What it is, then what to mend, then the table, with a line between; what was left out is named."""
+    text = (written / "report.md").read_text(encoding="utf-8")
+
+    assert re.findall("^## (.*)$", text, re.MULTILINE)[:3] == ["In short", "Mend this first", "Findings"]
+    assert re.findall("[^\n]\n## ", text) == []
+    assert text.index("files looked into") < text.index("## Mend this first") < text.index("1. **high**")
+    assert "* 1 left out, binary: `logo.bin`\n" in text
 
 
 async def test_json_has_everything(written: Path) -> None:
@@ -173,7 +184,7 @@ def test_what_leads_against_the_order_is_marked() -> None:
     drawn = pictures.dependencies(nodes, links).picture
 
     assert re.findall(r'class="edge against".*?<title>(.*?)</title>', str(drawn)) == [
-        "a.y → a.x: 1 imports, for example y.py:2"
+        "a.y → a.x: 1 import, for example y.py:2"
     ]
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from pegboard_codeanalysis.analysis.cache import FILE_NAME, Cache, CacheError
 from pegboard_codeanalysis.errors import TargetError, WorkerError
 from pegboard_codeanalysis.work import workshop as workshops
+from pegboard_codeanalysis.work.frames import Request, encoded
 from pegboard_codeanalysis.work.workshop import Workshop
 
 from .conftest import FAULTY, SOUND, Write
@@ -115,6 +118,32 @@ async def test_closing_ends_the_processes(write: Write, tmp_path: Path) -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+BUSY = """
+import sys
+from pegboard_codeanalysis.work import worker
+
+class Busy:
+    def __init__(self, cache): pass
+    def names(self): return {"spin": self.spin}
+    def spin(self):
+        while True: pass
+
+worker.Operations = Busy
+worker.main(sys.argv[1])
+"""
+
+
+def test_a_worker_does_not_outlive_its_host(tmp_path: Path) -> None:
+    """Also one that is busy for ever, when the host was killed and could not end it."""
+    command = [sys.executable, "-c", BUSY, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(encoded(Request(op="spin", arguments={})))
+        worker.stdin.close()  # as the kernel does for a process that is killed
+
+        assert worker.wait(timeout=60) == -signal.SIGKILL
 
 
 async def test_modules_of_the_target_are_not_imported_by_workers(

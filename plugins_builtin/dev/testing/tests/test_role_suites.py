@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
 from pegboard import Agent, Event, ModelBase, RunContext, Tool, hookimpl, tool
 from pegboard.memory import MemoryStore
+from pegboard.tools import as_tool
 from pegboard.types import Deny, Json, Secret
 from pegboard_replay import DemoModel, FunctionModel, call
 from pegboard_testing.conformance.roles import (
@@ -25,6 +28,7 @@ from pegboard_testing.conformance.roles import (
     EngineSuite,
     EnvironmentSuite,
     GateSuite,
+    ManifestSuite,
     ModelSuite,
     ModuleSuite,
     ObserverSuite,
@@ -319,6 +323,70 @@ class TestEgress(EgressSuite):
     @pytest.fixture
     def egress(self) -> Pipes:
         return Pipes()
+
+
+class Taste(msgspec.Struct):
+    """Settings."""
+
+    colours: tuple[str, ...] = ("red",)
+    depth: Annotated[int, msgspec.Meta(ge=1)] = 3
+
+
+MANIFEST = """
+[[contributes.tools]]
+name = "add"
+description = "Add two integers."
+effect = "pure"
+input_schema = "add.json"
+[config.schema.properties]
+colours = { default = ["red"] }
+depth = { default = 3, minimum = 1, maximum = 9 }
+"""
+
+
+class TestManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self, tmp_path: Path) -> Path:
+        (tmp_path / "pegboard.toml").write_text(MANIFEST)
+        (tmp_path / "add.json").write_text(json.dumps(as_tool(add).input_schema))
+        return tmp_path
+
+    @pytest.fixture
+    def tools(self) -> Sequence[Any]:
+        return [add]
+
+    @pytest.fixture
+    def settings(self) -> type[Taste]:
+        return Taste
+
+    @pytest.mark.parametrize(
+        ("said", "instead"),
+        [
+            ('"Add two', '"Subtract two'),
+            ('"pure"', '"unsafe"'),
+            ('effect = "pure"', 'effect = "pure"\ntimeout_s = 1'),
+            ('name = "add"', 'name = "sum"'),
+        ],
+        ids=["description", "effect", "time limit", "name"],
+    )
+    def test_a_tool_that_is_told_of_wrongly_is_found(self, package: Path, said: str, instead: str) -> None:
+        """What a model would be told before the import is not what the tool says."""
+        (package / "pegboard.toml").write_text(MANIFEST.replace(said, instead))
+
+        with pytest.raises(AssertionError):
+            self.test_it_lists_the_tools_as_they_are(package, [add])
+
+    @pytest.mark.parametrize(
+        ("said", "instead"),
+        [("default = 3", "default = 4"), ("minimum = 1", "minimum = 0"), ("depth =", "deep =")],
+        ids=["default", "limit", "name"],
+    )
+    def test_a_setting_that_is_told_of_wrongly_is_found(self, package: Path, said: str, instead: str) -> None:
+        """What a person would be told is not what the code takes."""
+        (package / "pegboard.toml").write_text(MANIFEST.replace(said, instead))
+
+        with pytest.raises(AssertionError):
+            self.test_its_schema_has_the_settings_as_they_are(package, Taste)
 
 
 WRONG = """

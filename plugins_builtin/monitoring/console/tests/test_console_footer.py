@@ -124,9 +124,7 @@ def test_a_wait_says_what_for() -> None:
     error = event("phase.error", at=40.0, step="s", code="model.rate_limited", decision="retry", change=change)
     begun = [event("run.started"), event("step.started", op="model.request", step="model.request#1", model="acme:m")]
 
-    assert shown(*begun, error)[0] == (
-        "waiting for acme: model.rate_limited, next try in 10 s (try 2), peg runs cancel r1"
-    )
+    assert shown(*begun, error)[0] == ("waiting for acme: model.rate_limited, next try in 10 s (try 2), Ctrl-C ends it")
     assert len(shown(*begun, error, event("step.started", op="model.request", step="model.request#1"))) == 1
 
 
@@ -150,6 +148,21 @@ def test_a_small_workflow_stands_still() -> None:
         "  日本   waiting",
         "00:42",
     ]
+
+
+def test_what_goes_on_inside_is_named_where_there_is_no_room_for_it() -> None:
+    """The phase of the run that waits for it says nothing."""
+    nodes = [{"id": f"n{n}", "agent": None} for n in range(5)]
+    begun = [event("run.started"), event("phase.entered", phase="execution_phase")]
+    child = event("run.started", "c", "r1", agent="helper")
+    graph = event("workflow.graph", name="flow", nodes=nodes)
+    running = [event("workflow.node", node=f"n{n}", state="running") for n in range(5)]
+    small = Size(80, 5)
+
+    assert shown(*begun, child, size=small) == ["helper running · 00:42"]
+    assert shown(*begun, graph, *running[:2], child, size=small) == ["n0, n1 running · 00:42"]
+    assert shown(*begun, graph, *running, size=small) == ["5 running · 00:42"]
+    assert shown(*begun, graph, *running)[-1] == "execution · 00:42"
 
 
 def test_several_runs_have_a_line_each() -> None:

@@ -91,6 +91,27 @@ def test_the_summary_has_tokens_cost_and_duration() -> None:
     assert line == ("finished: completed, 2 min 05 s, 12.4k in (9.8k cached), 1.1k out, $0.0314", "good")
 
 
+def test_a_run_that_asked_no_model_has_no_tokens_and_no_cost() -> None:
+    """Three zeros say nothing; tokens that were free are told."""
+    free = summary(event("run.finished", end_reason="completed", usage=Usage(5, 1), cost_usd=0.0))
+
+    assert summary(event("run.finished", end_reason="completed", usage=Usage(0, 0), cost_usd=0.0)).words == (
+        "finished: completed"
+    )
+    assert free.words == "finished: completed, 5 in, 1 out, $0.0000"
+
+
+def test_the_line_of_a_child_run_names_its_agent() -> None:
+    """Several go on at once, and the id of each begins with that of the run above."""
+    finished = Event(
+        id="r.0", run="r", seq=0, kind="run.finished", at=0.0, agent="helper", data={"end_reason": "completed"}
+    )
+    line = line_for(finished, "normal")
+
+    assert line is not None
+    assert line.words == "helper finished: completed, cost unknown"
+
+
 def test_an_unknown_cost_is_never_zero() -> None:
     """Without a price the models are named."""
     line = summary(event("run.finished", end_reason="failed", cost_usd=None, unpriced_models=["p:m"]))

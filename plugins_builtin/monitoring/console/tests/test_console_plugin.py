@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from pegboard.interfaces import HostContext
 from pegboard_console import plugin as module
 from pegboard_console.plugin import Plugin, Settings
 from pegboard_console.text import allows_colour, visible
+from pegboard_testing.conformance.roles import ManifestSuite
 
 
 class Context:
@@ -83,13 +83,56 @@ def test_a_degradation_is_said_once_and_counted_at_the_end(capsys: pytest.Captur
 def test_a_quiet_command_says_only_what_went_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, end_reason: str
 ) -> None:
-    """`peg --quiet` sets a variable for plugins that talk; approvals and the end are told by `peg` itself."""
+    """`peg --quiet` sets a variable for plugins that talk; approvals and the error that ends it are told by `peg`."""
     monkeypatch.setenv("PEGBOARD_QUIET", "1")
     console = active()
-    for kind in ("run.started", "approval.requested", "approval.decided", "run.degraded", "run.finished"):
+    for kind in (
+        "run.started",
+        "approval.requested",
+        "approval.decided",
+        "step.failed",
+        "run.degraded",
+        "run.finished",
+    ):
         console.on_event(event(kind, end_reason=end_reason, resource="rm", what="cut", why="too long"))
+    console.on_event(event("plugin.fault", plugin="p", message="boom"))
 
-    assert capsys.readouterr().err == "run r1 degraded: cut: too long\n"
+    assert capsys.readouterr().err == "run r1 plugin `p` failed: boom\n"
+
+
+def test_a_fault_is_said_once_on_its_way_up(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it happened; neither by the phase around it nor by the runs above. What happens again is said again."""
+    console = active()
+    for run, kind, data in [
+        ("a.1", "step.failed", {"op": "tool.call:x"}),
+        ("a.1", "step.failed", {"op": "tool.call:x"}),
+        ("a.1", "phase.error", {"phase": "execution_phase"}),
+        ("a", "step.failed", {"op": "agent.call:b"}),
+        ("a.2", "step.failed", {"op": "tool.call:x"}),
+    ]:
+        console.on_event(event(kind, run=run, message="the disk is gone", **data))
+
+    told = ["run a.1 tool x failed: the disk is gone"] * 2 + ["run a.2 tool x failed: the disk is gone"]
+    assert capsys.readouterr().err.splitlines() == told
+
+
+def test_what_a_child_did_without_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The run above passes it on; two things of one cause are two."""
+    console = active()
+    console.on_event(event("run.degraded", run="a.1", what="x.py", why="binary"))
+    console.on_event(event("run.degraded", run="a.1", what="y.py", why="binary"))
+    console.on_event(event("run.degraded", run="a", what="node `n`: x.py", why="binary"))
+
+    assert capsys.readouterr().err.splitlines() == ["run a.1 degraded: x.py: binary", "run a.1 degraded: y.py: binary"]
+
+
+def test_what_was_cancelled_did_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
+    """The run says that it was cancelled; its steps say so only where everything is said."""
+    failed = event("step.failed", op="agent.call:a", code="cancelled", message="CancelledError")
+    active().on_event(failed)
+    active(verbosity="verbose").on_event(failed)
+
+    assert capsys.readouterr().err == "run r1 agent a cancelled\n"
 
 
 def test_untrusted_text_cannot_forge_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,15 +224,14 @@ def test_unknown_settings_are_refused() -> None:
         active(verbos="quiet")
 
 
-def test_the_schema_equals_the_settings() -> None:
-    """What the manifest says of the settings is what the code takes."""
-    schema = json.loads((Path(module.__file__).parent / "schemas" / "config.json").read_text())
-    own = msgspec.json.schema(Settings)["$defs"]["Settings"]
+class TestConsoleManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return Path(module.__file__).parent
 
-    for name, field in own["properties"].items():
-        shown = schema["properties"][name]
-        assert (sorted(shown["enum"]), shown["default"]) == (sorted(field["enum"]), field["default"])
-    assert schema["properties"].keys() == own["properties"].keys()
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_a_step_that_holds_others_ends_unsaid(capsys: pytest.CaptureFixture[str]) -> None:

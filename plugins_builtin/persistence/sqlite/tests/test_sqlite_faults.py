@@ -259,7 +259,7 @@ async def main():
     try:
         await store.append(RunRow(run="r", root="r"), [Event(id="r.0", run="r", seq=0, kind="k", at=0)], [])
     except StorageError as error:
-        print(error.code, "cannot be" in error.message)
+        print(error.code, "folder cannot be written" in error.message, error.hint)
     await store.aclose()
 
 os.setgid(65534)
@@ -270,7 +270,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("there", [True, False], ids=["file", "folder"])
 async def test_what_may_not_be_written_is_said(open_store: OpenStore, tmp_path: Path, there: bool) -> None:
-    """A file or a folder of somebody else, or on a disk that is mounted to be read only."""
+    """A file or a folder of somebody else, or on a disk that is mounted to be read only; the hint shows whose it is."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     if there:
@@ -280,7 +280,7 @@ async def test_what_may_not_be_written_is_said(open_store: OpenStore, tmp_path: 
 
     said = as_nobody(READ_ONLY, folder)
 
-    assert said == "storage.failed True\n"
+    assert said == f"storage.failed True ls -la {folder}\n"
 
 
 def as_nobody(code: str, folder: Path) -> str:

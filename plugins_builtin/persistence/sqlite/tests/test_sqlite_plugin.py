@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
 from pegboard import Agent, Pegboard
+from pegboard.errors import ConfigError, StorageError
 from pegboard.interfaces import HostContext
 from pegboard_replay import ScriptedModel
 from pegboard_sqlite import SqliteStore
 from pegboard_sqlite import plugin as module
 from pegboard_sqlite.plugin import Plugin, Settings, make_store
+from pegboard_testing.conformance.roles import ManifestSuite
 
 
 class Context:
@@ -42,14 +43,14 @@ def test_unknown_settings_are_refused(tmp_path: Path) -> None:
         make_store(context(tmp_path, keep_day=1))
 
 
-def test_the_schema_equals_the_settings() -> None:
-    """What the manifest says of the settings is what the code takes."""
-    schema = json.loads((Path(module.__file__).parent / "schemas" / "config.json").read_text())["properties"]
-    own = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+class TestSqliteManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return Path(module.__file__).parent
 
-    assert {name: field["default"] for name, field in schema.items()} == {
-        name: field["default"] for name, field in own.items()
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 async def test_a_sound_file_is_well(tmp_path: Path) -> None:
@@ -72,6 +73,28 @@ async def test_a_damaged_file_is_a_finding(tmp_path: Path) -> None:
     assert findings is not None
     assert [finding.status for finding in findings] == ["fail"]
     assert "damaged" in findings[0].what
+
+
+async def test_a_home_that_is_nowhere_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    """And a finding with what mends it."""
+    ctx = context(tmp_path, path="~nobody-of-this-name/store.db")
+
+    with pytest.raises(ConfigError, match="nobody-of-this-name"):
+        make_store(ctx)
+    findings = await Plugin().check_health(ctx)
+    assert findings is not None
+    assert [finding.fix for finding in findings] == ["peg config set plugins.sqlite.path PATH"]
+
+
+async def test_a_file_in_place_of_the_data_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a fault of the store, with a hint that shows the file."""
+    monkeypatch.setenv("PEGBOARD_HOME", str(tmp_path))
+    (tmp_path / "data" / "plugins").mkdir(parents=True)
+    put(tmp_path / "data" / "plugins" / "sqlite", b"")
+
+    with pytest.raises(StorageError, match="for the store cannot be used") as caught:
+        await Pegboard(autoload=True).start()
+    assert caught.value.hint == f"ls -ld {tmp_path / 'data' / 'plugins' / 'sqlite'}"
 
 
 def put(path: Path, content: bytes) -> None:

@@ -22,7 +22,7 @@ from pegboard_files.beneath import Kernel, Walk
 from pegboard_files.driver import LocalFiles, Settings, local_files
 from pegboard_files.folder import LocalFolder
 from pegboard_files.protected import PROTECTED, Protected
-from pegboard_testing.conformance.roles import FilesSuite
+from pegboard_testing.conformance.roles import FilesSuite, ManifestSuite
 
 WAYS = [Walk, *([Kernel] if kernel.has_openat2() else [])]
 
@@ -523,8 +523,11 @@ def test_settings_add_protected_paths(tmp_path: Path) -> None:
         local_files(cast(HostContext, Context(protect=[])))
 
 
-def test_the_schema_equals_the_settings_of_files() -> None:
-    """What the manifest says of the settings is what the code takes."""
-    schema = json.loads((Path(driver.__file__).parent / "schemas" / "config.json").read_text())
+class TestFilesManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return Path(driver.__file__).parent
 
-    assert schema["properties"].keys() == set(Settings.__struct_fields__)
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings

@@ -6,19 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from pegboard import Agent, hookimpl
-from pegboard.types import Action, Allow, ToolResult, Verdict
-from pegboard_testing import MakeBoard, ScriptedModel, call
+from pegboard.types import Json, ToolResult
+from pegboard_testing import Consent, MakeBoard, use_tool
 
 Use = Callable[..., Awaitable[ToolResult]]
-
-
-class Consent:
-    """Allows what would be asked for."""
-
-    @hookimpl
-    def authorize(self, action: Action) -> Verdict | None:
-        return Allow()
 
 
 @pytest.fixture
@@ -47,13 +38,8 @@ async def use(
     monkeypatch.setenv("PEGBOARD_DISABLE_PLUGINS", "console,sqlite")
     config = {"drivers": {"files": "local"}, "plugins": {"file": settings}}
 
-    async def use(tool: str, /, **arguments: object) -> ToolResult:
+    async def use(tool: str, /, **arguments: Json) -> ToolResult:
         board = await make_board(autoload=True, workspace=workspace, config=config, plugins=[Consent()])
-        model = ScriptedModel([call(f"file.{tool}", **arguments), "done"])
-        result = await board.run(Agent("worker", model=model, tools=["file.*"]), "go")
-        assert [event.data for event in result.events if event.kind == "plugin.undeclared"] == []
-        (answer,) = model.requests[-1].messages[-1].parts
-        assert isinstance(answer, ToolResult)
-        return answer
+        return await use_tool(board, f"file.{tool}", **arguments)
 
     return use

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard import Agent, Pegboard
 from pegboard.types import ToolResult
 from pegboard_file import reading, workspace
 from pegboard_file.config import Settings
 from pegboard_file.tools import FileTools
 from pegboard_files.driver import LocalFiles
-from pegboard_testing import MakeBoard, ScriptedModel, call
+from pegboard_testing import MakeBoard, use_tool
 
 Use = Callable[..., Awaitable[ToolResult]]
 
@@ -332,14 +331,9 @@ async def test_deleted_things_go_to_the_trash(use: Use, workspace: Path, setting
 async def test_a_run_without_a_workspace_has_no_files(make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typed error, and not the folder that the program happens to be in."""
     monkeypatch.setenv("PEGBOARD_DISABLE_PLUGINS", "console,sqlite")
-    board: Pegboard = await make_board(autoload=True, config={"drivers": {"files": "local"}})
-    model = ScriptedModel([call("file.list"), "done"])
+    board = await make_board(autoload=True, config={"drivers": {"files": "local"}})
 
-    await board.run(Agent("worker", model=model, tools=["file.*"]), "go")
-
-    (answer,) = model.requests[-1].messages[-1].parts
-    assert isinstance(answer, ToolResult)
-    assert answer.code == "file.no_workspace"
+    assert (await use_tool(board, "file.list")).code == "file.no_workspace"
 
 
 def test_calls_on_different_files_do_not_wait_for_each_other() -> None:

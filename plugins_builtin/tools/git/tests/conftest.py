@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
-from pegboard import Agent, hookimpl
-from pegboard.types import Action, Allow, ToolResult, Verdict
-from pegboard_testing import MakeBoard, ScriptedModel, call
+from pegboard.types import Json, ToolResult
+from pegboard_testing import Consent, MakeBoard, use_tool
 
 Use = Callable[..., Awaitable[ToolResult]]
 Git = Callable[..., str]
@@ -20,14 +19,6 @@ IDENTITY: Mapping[str, str] = {
     "GIT_COMMITTER_DATE": "2026-01-02T03:04:05+00:00",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
-
-
-class Consent:
-    """Allows what would be asked for."""
-
-    @hookimpl
-    def authorize(self, action: Action) -> Verdict | None:
-        return Allow()
 
 
 @pytest.fixture
@@ -86,13 +77,8 @@ async def use(make_board: MakeBoard, home: Path, workspace: Path, settings: dict
     """Call a tool in a run of its own: `await use("status")`."""
     config = {"drivers": {"files": "local"}, "plugins": {"git": settings}}
 
-    async def use(tool: str, /, **arguments: object) -> ToolResult:
+    async def use(tool: str, /, **arguments: Json) -> ToolResult:
         board = await make_board(autoload=True, workspace=workspace, config=config, plugins=[Consent()])
-        model = ScriptedModel([call(f"git.{tool}", **arguments), "done"])
-        result = await board.run(Agent("worker", model=model, tools=["git.*"]), "go")
-        assert [event.data for event in result.events if event.kind == "plugin.undeclared"] == []
-        (answer,) = model.requests[-1].messages[-1].parts
-        assert isinstance(answer, ToolResult)
-        return answer
+        return await use_tool(board, f"git.{tool}", **arguments)
 
     return use

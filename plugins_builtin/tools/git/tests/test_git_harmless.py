@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from pegboard import Agent, hookimpl
-from pegboard.types import Action, Allow, ToolResult, Verdict
+from pegboard import Agent
+from pegboard.types import ToolResult
 from pegboard_git.harmless import switched_off
-from pegboard_testing import MakeBoard, ScriptedModel, call
+from pegboard_testing import Consent, MakeBoard, ScriptedModel, call
 
 Use = Callable[..., Awaitable[ToolResult]]
 Git = Callable[..., str]
@@ -80,14 +80,6 @@ CONFIG = """
 [gc]
 \tauto = 1
 """
-
-
-class Consent:
-    """Allows what would be asked for."""
-
-    @hookimpl
-    def authorize(self, action: Action) -> Verdict | None:
-        return Allow()
 
 
 @pytest.fixture

@@ -1,50 +1,39 @@
-"""What the manifest says of the tools and settings is what the code does."""
+"""What the manifest says of the tools and settings is what the code does, and little of it is imported."""
 
 from __future__ import annotations
 
 import json
-import os
-import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pegboard_git
 import pytest
-from pegboard.tools import FunctionTool
+from pegboard.interfaces import Tool
 from pegboard_git.config import Settings
 from pegboard_git.tools import GitTools
 from pegboard_testing import startup_imports
-
-PACKAGE = Path(pegboard_git.__file__).parent
-MANIFEST: dict[str, Any] = tomllib.loads((PACKAGE / "pegboard.toml").read_text())
-LISTED = {item["name"]: item for item in MANIFEST["contributes"]["tools"]}
-TOOLS = [tool for tool in GitTools(Settings()).all() if isinstance(tool, FunctionTool)]
+from pegboard_testing.conformance.roles import ManifestSuite
 
 
-@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
-def test_the_manifest_has_the_tool_as_it_is(tool: FunctionTool) -> None:
-    """Before it is imported a model sees the same. `PEGBOARD_WRITE_GOLDEN=1` writes the schemas anew."""
-    item = LISTED[tool.name]
-    path = PACKAGE / item["input_schema"]
-    if os.environ.get("PEGBOARD_WRITE_GOLDEN"):
-        path.write_text(json.dumps(tool.input_schema, indent=2, ensure_ascii=False) + "\n")
+class TestGitManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return Path(pegboard_git.__file__).parent
 
-    assert json.loads(path.read_text()) == tool.input_schema
-    assert (item["description"], item["effect"], item["timeout_s"]) == (tool.description, tool.effect, tool.timeout_s)
+    @pytest.fixture
+    def tools(self) -> Sequence[Tool]:
+        return GitTools(Settings()).all()
+
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_the_schemas_are_short() -> None:
     """Each turn pays for them."""
-    assert len(json.dumps([[tool.description, tool.input_schema] for tool in TOOLS])) < 9000
+    tools = [[tool.description, tool.input_schema] for tool in GitTools(Settings()).all()]
 
-
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
-
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: getattr(Settings(), name) for name in Settings.__struct_fields__
-    }
+    assert len(json.dumps(tools)) < 9000
 
 
 def test_the_plugin_is_light() -> None:

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from pegboard import Agent
 from pegboard.types import ToolResult
-from pegboard_testing import MakeBoard, ScriptedModel, call
+from pegboard_testing import MakeBoard, use_tool
 
 Use = Callable[..., Awaitable[ToolResult]]
 Git = Callable[..., str]
@@ -362,9 +361,5 @@ async def test_files_are_never_options(use: Use, repository: Path) -> None:
 async def test_a_run_without_a_workspace_has_no_repository(make_board: MakeBoard, home: Path) -> None:
     """A typed error, and not the folder that the program happens to be in."""
     board = await make_board(autoload=True, config={"drivers": {"files": "local"}})
-    model = ScriptedModel([call("git.status"), "done"])
-    await board.run(Agent("worker", model=model, tools=["git.*"]), "go")
 
-    (answer,) = model.requests[-1].messages[-1].parts
-    assert isinstance(answer, ToolResult)
-    assert answer.code == "git.no_workspace"
+    assert (await use_tool(board, "git.status")).code == "git.no_workspace"

@@ -152,6 +152,18 @@ async def test_unknown_agents_are_found_everywhere(board: Pegboard) -> None:
     assert "`known`" in problems[0].message
 
 
+async def test_an_agent_named_as_module_and_object(board: Pegboard) -> None:
+    """Only where whoever made the board said how it is found: to import it would run code."""
+    nodes = {"nodes": {"a": {"agent": "crew:reviewer", "inputs": {"n": 1}}}}
+    (refused,) = await judged(board, nodes)
+    schema: dict[str, Any] = {"type": "object", "properties": {"path": STRING}, "required": ["path"]}
+    board.locate_agents({"crew:reviewer": Agent("reviewer", input_schema=schema)}.__getitem__)
+    (misfit,) = await judged(board, nodes)
+
+    assert (refused.code, refused.hint) == ("workflow.agent", 'python -c "import crew"')
+    assert "the input of agent `reviewer`" in misfit.message
+
+
 async def test_workflows_that_run_one_another_in_a_circle(board: Pegboard) -> None:
     """The circle is printed, whether it is of one or of several."""
     await board.add_agent(Agent("one", workflow={"nodes": {"a": {"agent": "two"}}}))
@@ -195,6 +207,39 @@ async def test_data_that_does_not_fit_is_found(board: Pegboard) -> None:
         None: "`n` is integer, and must be string",
     }
     assert {problem.code for problem in problems} == {"workflow.type"}
+
+
+@pytest.mark.parametrize(
+    ("transform", "inputs", "said"),
+    [
+        ("json", "$input", "the transform `json`: it is object, and must be string"),
+        ("keys", "$input.text", "the transform `keys`: it is string, and must be object"),
+        (["keys", "json"], "$input", "the transform `json`: it is array, and must be string"),
+        ("count", "$input.number", "the transform `count`: it is integer, and must be string or array or object"),
+        ("json", "$input.text", None),
+        (["json", "keys"], "$input.text", None),
+        ("text", "$input", None),
+    ],
+)
+async def test_a_transform_of_what_it_does_not_take_is_found(
+    board: Pegboard, transform: Any, inputs: str, said: str | None
+) -> None:
+    """Of its node's input where it stands alone, and of what the transform before it gives."""
+    workflow = {
+        "input": {"type": "object", "properties": {"number": {"type": "integer"}, "text": STRING}},
+        "nodes": {"a": {"transform": transform, "inputs": inputs}},
+    }
+    problems = await judged(board, workflow)
+
+    assert [problem.message for problem in problems] == ([said] if said else [])
+
+
+async def test_a_transform_of_what_an_agent_gives_is_judged_too(board: Pegboard) -> None:
+    """The same, behind an agent."""
+    await board.add_agent(Agent("gives", output={"type": "object"}))
+    (problem,) = await judged(board, {"nodes": {"a": {"agent": "gives", "transform": "json"}}})
+
+    assert (problem.code, problem.node) == ("workflow.type", "a")
 
 
 async def test_foreach_over_what_is_no_list_is_found(board: Pegboard) -> None:

@@ -90,6 +90,26 @@ def test_check(peg: Peg) -> None:
     assert "a -> b -> a" in peg("workflow", "check", "bad.yaml").stdout
 
 
+def test_hints_are_what_helps(peg: Peg) -> None:
+    """To see what is taken, to mend a file, to say what a code means, to run it with something."""
+    (peg.folder / "picky.yaml").write_text(
+        "input: {type: object, properties: {n: {type: integer}}, required: [n]}\nnodes: {a: {transform: text}}\n"
+    )
+    named = peg.folder / ".pegboard" / "workflows" / "circle.yaml"
+    named.write_text(BAD)
+
+    def hint(*arguments: str) -> str:
+        return str(peg.json("workflow", *arguments)[1]["error"]["hint"])
+
+    assert hint("run", "picky.yaml") == "peg workflow show picky.yaml"
+    assert hint("run", "picky.yaml", '{"n": "x"}') == "peg workflow show picky.yaml"
+    assert "  n      integer  yes" in peg("workflow", "show", "picky.yaml").stdout
+    for command in (("run", "bad.yaml"), ("show", "bad.yaml"), ("check", "bad.yaml")):
+        assert hint(*command) == "${EDITOR:-vi} 'bad.yaml'"
+    assert hint("check", "circle") == "peg help workflow.cycle"
+    assert hint("run", named.with_name("counts.yaml").as_posix()).startswith("peg workflow run ")
+
+
 def test_run(peg: Peg) -> None:
     """By its name, by `peg run`, and by a file."""
     file = ".pegboard/workflows/counts.yaml"
@@ -121,7 +141,7 @@ def test_an_untrusted_project_is_told(peg: Peg) -> None:
     (peg.home / "config" / "config.toml").unlink()
     listed = peg("workflow", "list")
 
-    assert "trusted_folders" in listed.stderr
+    assert listed.stderr.count("trusted_folders") == 1
     assert peg("workflow", "run", "counts", "x").returncode == 2
     assert "counts.yaml: sound" in peg("workflow", "check").stdout
     assert peg("workflow", "run", ".pegboard/workflows/counts.yaml", "four").stdout == "4\n"

@@ -38,6 +38,12 @@ def plugin_set(records: Iterable[PluginRecord]) -> dict[str, Any]:
     return {**content, "digest": digest(content)}
 
 
+def versions(records: Iterable[PluginRecord]) -> dict[str, str]:
+    """The version of each plugin, and the beginning of a digest that also tells two builds of one version apart."""
+    by_id = sorted(records, key=lambda record: record.id)
+    return {record.id: f"{record.version} ({digest(_identity(record))[:8]})" for record in by_id}
+
+
 def arrangement(hook: str, records: Iterable[PluginRecord]) -> Arrangement:
     """The order of the implementations of a hook, known from the manifests alone."""
     return arrange(

@@ -46,9 +46,11 @@ class Plugin:
         return agents
 
     @hookimpl
-    def context_gather(self, ctx: RunContext, request: ContextRequest) -> Sequence[Source] | None:
+    async def context_gather(self, ctx: RunContext, request: ContextRequest) -> Sequence[Source] | None:
         """What an agent of ours computed, while its model is asked; nothing for all others."""
-        return None if self._shared is None else self._shared.briefs.get(ctx.run)
+        brief = None if self._shared is None else self._shared.briefs.get(ctx.run)
+        parts: Sequence[Source] | None = None if brief is None else await brief.shown()
+        return parts
 
     @hookimpl
     def check_quality(self, ctx: RunContext, result: RunResult) -> Sequence[Finding] | None:
@@ -57,6 +59,6 @@ class Plugin:
         if self._shared is None or not (config.workflow or isinstance(ctx.agent, base.AnalysisAgent)):
             return None
         if config.workflow is not None:
-            return quality.of_text(result.output) if config.workflow in workflows.ALL else None
+            return quality.of_threshold(result.output) if config.workflow in workflows.ALL else None
         found: Sequence[Finding] = quality.findings(config, result.output)
         return found if ctx.parent is None else [item for item in found if item.severity != "error"]

@@ -9,6 +9,12 @@ from pegboard.types import AgentConfig, JsonObject
 from pegboard_codeanalysis.agents import schemas
 from pegboard_codeanalysis.agents.base import VERSION
 
+
+def _of(node: str, *names: str) -> JsonObject:
+    """What a workflow hands on: a text for people, and beside it what a program asks for."""
+    return {name: f"$nodes.{node}.{name}" for name in names}
+
+
 ANALYSIS: Final[JsonObject] = {
     "name": "code-analysis",
     "version": VERSION,
@@ -54,7 +60,17 @@ ANALYSIS: Final[JsonObject] = {
             "timeout_s": 900,
         },
     },
-    "output": "$nodes.documentation_generation.text",
+    "output": _of(
+        "documentation_generation",
+        "text",
+        "summary",
+        "counts",
+        "findings",
+        "findings_left_out",
+        "report",
+        "fail_on",
+        "fails",
+    ),
 }
 _RANGE: Final[JsonObject] = {
     "path": "$nodes.review.path",
@@ -88,7 +104,9 @@ REVIEW: Final[JsonObject] = {
             "timeout_s": 300,
         },
     },
-    "output": "$nodes.approval.text",
+    "output": _of(
+        "approval", "text", "verdict", "summary", "range", "counts", "findings", "report", "fail_on", "fails",
+    ),
 }  # fmt: skip
 
 

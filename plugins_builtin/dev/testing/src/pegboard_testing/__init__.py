@@ -6,8 +6,9 @@ session that needs none of it should not pay for it.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from pegboard.lazy import lazy_names
 
 if TYPE_CHECKING:  # `as`, or a type checker takes these for private names
     from pegboard_replay import CUT as CUT
@@ -45,12 +46,15 @@ if TYPE_CHECKING:  # `as`, or a type checker takes these for private names
     from pegboard_testing.recorder import Recorder as Recorder
     from pegboard_testing.startup import Startup as Startup
     from pegboard_testing.startup import startup_imports as startup_imports
+    from pegboard_testing.tools import Consent as Consent
     from pegboard_testing.tools import FakeTool as FakeTool
+    from pegboard_testing.tools import use_tool as use_tool
 
 _HOMES = {
     "CUT": "pegboard_replay",
     "FAULTS": "pegboard_testing.broken",
     "BrokenPlugin": "pegboard_testing.broken",
+    "Consent": "pegboard_testing.tools",
     "FakeClock": "pegboard_testing.clock",
     "FakeTool": "pegboard_testing.tools",
     "Fault": "pegboard_testing.broken",
@@ -83,19 +87,8 @@ _HOMES = {
     "structured": "pegboard_replay",
     "thinking": "pegboard_replay",
     "turn": "pegboard_replay",
+    "use_tool": "pegboard_testing.tools",
 }
 
 __all__ = [*_HOMES]  # built from the table, so that both cannot differ
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'pegboard_testing' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -1,4 +1,4 @@
-"""`FakeTool`: a tool that does nothing but remember its calls."""
+"""Tools in tests: one that does nothing but remember its calls, and real ones, called as a model calls them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pegboard import Agent, Pegboard, hookimpl
 from pegboard.interfaces import ToolContext
 from pegboard.tools import result_of
-from pegboard.types import Effect, Json, JsonObject, Tier, ToolResult
+from pegboard.types import Action, Allow, Effect, Json, JsonObject, Tier, ToolResult
+from pegboard_replay import ScriptedModel, call
 
 
 class FakeTool:
@@ -65,4 +67,31 @@ class FakeTool:
         return f"<fake tool {self.name}>"
 
 
-__all__ = ["FakeTool"]
+class Consent:
+    """A plugin that allows whatever a person would be asked about."""
+
+    @hookimpl
+    def authorize(self, action: Action) -> Allow:
+        """Allow it."""
+        return Allow()
+
+
+async def use_tool(board: Pegboard, tool: str, /, **arguments: Json) -> ToolResult:
+    """Call a tool of the board's plugins in a run of its own; the answer as the model gets it.
+
+        board = await make_board(folders=[PLUGIN], plugins=[Consent()])
+        assert (await use_tool(board, "greeter.greet", name="Ada")).text == "Good morning, Ada!"
+
+    Raises:
+        AssertionError: a plugin did what its manifest does not declare.
+    """
+    model = ScriptedModel([call(tool, **arguments), "done"])
+    result = await board.run(Agent("worker", model=model, tools=[tool]), "go")
+    undeclared = [event.data for event in result.events if event.kind == "plugin.undeclared"]
+    assert not undeclared, f"not in the manifest: {undeclared}"
+    (answer,) = model.requests[-1].messages[-1].parts
+    assert isinstance(answer, ToolResult)
+    return answer
+
+
+__all__ = ["Consent", "FakeTool", "use_tool"]

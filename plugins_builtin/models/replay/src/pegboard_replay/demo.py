@@ -59,6 +59,7 @@ class DemoModel(ModelBase):
 
     provider = "scripted"
     name = "demo"
+    is_demo = True
 
     def capabilities(self, model: str) -> ModelCapabilities:
         return _CAPABILITIES

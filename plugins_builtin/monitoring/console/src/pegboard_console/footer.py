@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from pegboard_console.cells import cells, fitted
@@ -16,6 +16,7 @@ MOST_ROWS: Final = 16
 _STATES: Final = ("running", "failed", "waiting", "done", "absent", "skipped", "cancelled")
 _TONES: Final[dict[str, Tone]] = {"running": "plain", "failed": "bad", "absent": "warn"}
 _NAME: Final = 40
+_MOST_NAMES: Final = 3
 _SHORT_ID: Final = 8
 
 
@@ -30,11 +31,15 @@ def footer(state: State, now: float, size: Size, *, stopping: bool = False) -> l
     """The live lines, none wider than the terminal: what goes on in the runs, and a line for each outermost run."""
     room = max(1, min(size.rows // SHARE_OF_SCREEN, MOST_ROWS))
     roots = list(state.roots.values())[-room:]
-    details: list[Line] = []
-    for run in roots:
-        details += _details(run, now, room - len(roots) - len(details))
     named = len(roots) > 1
-    whole = details + [_summary(run, now, size.columns - 1, named=named, stopping=stopping) for run in roots]
+    details: list[Line] = []
+    summaries: list[Line] = []
+    for run in roots:
+        more = _details(run, now, room - len(roots) - len(details))
+        details += more
+        facts = _facts(run, now, named=named, stopping=stopping, alone=not more)
+        summaries.append(_summary(facts, size.columns - 1))
+    whole = details + summaries
     return [Line(fitted(line.words, size.columns - 1), line.tone) for line in whole]
 
 
@@ -47,8 +52,8 @@ class _Fact(NamedTuple):
     words: str
 
 
-def _summary(run: RunView, now: float, columns: int, *, named: bool, stopping: bool) -> Line:
-    facts = [fact for fact in _facts(run, now, named=named, stopping=stopping) if fact.words]
+def _summary(all: Iterable[_Fact], columns: int) -> Line:
+    facts = [fact for fact in all if fact.words]
     while len(facts) > 1 and _width(facts) > columns:
         facts.remove(max(facts))
     return Line(" · ".join(fact.words for fact in facts), "faint")
@@ -58,13 +63,14 @@ def _width(facts: Sequence[_Fact]) -> int:
     return sum(cells(fact.words) + 3 for fact in facts) - 3
 
 
-def _facts(run: RunView, now: float, *, named: bool, stopping: bool) -> Iterator[_Fact]:
+def _facts(run: RunView, now: float, *, named: bool, stopping: bool, alone: bool) -> Iterator[_Fact]:
+    """What there is to say; `alone` where no line above tells of nodes and child runs."""
     spent = run.spent
     if stopping:
         yield _Fact(0, "stopping")
     if named:
         yield _Fact(3, f"run {visible(run.id[:_SHORT_ID])}")
-    yield _Fact(2, visible(run.phase))
+    yield _Fact(2, (_inside(run) if alone else "") or visible(run.phase))
     yield _Fact(5, _turn(run))
     if spent.unsplit:
         yield _Fact(6, f"{count(spent.unsplit)} tokens")
@@ -80,6 +86,15 @@ def _facts(run: RunView, now: float, *, named: bool, stopping: bool) -> Iterator
     tools = sum(len(each.tools) for each in _tree(run))
     if tools:
         yield _Fact(8, f"{tools} tool{'s' if tools > 1 else ''} running")
+
+
+def _inside(run: RunView) -> str:
+    """The nodes or child runs that go on in it, by name as far as that is short."""
+    nodes = run.graph.running if run.graph is not None else {}
+    names = [node.id for node in nodes.values()] or [child.agent for child in run.children.values()]
+    if not names:
+        return ""
+    return f"{', '.join(visible(name, _NAME) for name in names) if len(names) <= _MOST_NAMES else len(names)} running"
 
 
 def _tree(run: RunView) -> Iterator[RunView]:
@@ -129,8 +144,7 @@ def _waiting(wait: Wait, now: float) -> Line:
     who = visible(wait.model.partition(":")[0] or "the model", _NAME)
     left = max(0, round(wait.until - now))
     return Line(
-        f"waiting for {who}: {visible(wait.code, _NAME)}, next try in {left} s (try {wait.tries + 1}), "
-        f"peg runs cancel {visible(wait.run)}",
+        f"waiting for {who}: {visible(wait.code, _NAME)}, next try in {left} s (try {wait.tries + 1}), Ctrl-C ends it",
         "warn",
     )
 

@@ -43,9 +43,22 @@ def summary(event: Event) -> Line:
     data = event.data
     reason = str(data.get("end_reason", "unknown"))
     degraded = f"{len(data['degraded'])} degraded" if data.get("degraded") else ""
-    facts = [_duration(data.get("duration_ms")), _tokens(data.get("usage")), _cost(data), degraded]
+    used = [] if _used_nothing(data) else [_tokens(data.get("usage")), _cost(data)]
+    facts = [_duration(data.get("duration_ms")), *used, degraded]
     words = f"finished: {visible(reason)}{_listed(facts)}"
     return Line(words, "good" if reason == "completed" else "bad")
+
+
+def _child_finished(event: Event) -> Line:
+    """The same for a run inside another one, which several may be at once."""
+    line = summary(event)
+    return Line(f"{visible(event.agent)} {line.words}", line.tone) if event.agent else line
+
+
+def _used_nothing(data: dict[str, Any]) -> bool:
+    """Whether no model was asked: that this cost nothing says nothing."""
+    usage = data.get("usage")
+    return not data.get("cost_usd") and (_field(usage, "input_tokens"), _field(usage, "output_tokens")) == (0, 0)
 
 
 def _run_started(event: Event) -> Line:
@@ -56,6 +69,10 @@ def _run_started(event: Event) -> Line:
     task = data.get("input")
     said = f": {visible(task)}" if isinstance(task, str) and task else ""
     return Line(f"started {agent}{version}{model}{said}")
+
+
+def _run_resumed(event: Event) -> Line:
+    return Line(f"resumed {visible(event.agent)}" if event.agent else "resumed")
 
 
 def _phase_entered(event: Event) -> Line:
@@ -94,14 +111,18 @@ def _step_done(event: Event) -> Line:
 
 def is_told_otherwise(event: Event) -> bool:
     """Whether an event is the good end of a step that only holds others: a child run tells of its own end, and what a
-    plugin does in steps of its own it tells by events of its own.
+    plugin does in steps of its own it tells by events of its own. That it was cancelled the run tells, too.
     """
+    if event.kind == "step.failed":
+        return event.data.get("code") == "cancelled"
     if event.kind != "step.done" or event.data.get("status") not in (None, "ok", "completed"):
         return False
     return str(event.data.get("op")).partition(":")[0] in ("agent.call", "plugin")
 
 
 def _step_failed(event: Event) -> Line:
+    if event.data.get("code") == "cancelled":
+        return Line(f"{_operation(event)} cancelled", "faint")
     return Line(f"{_operation(event)} failed: {_fault(event.data)}", "bad")
 
 
@@ -191,9 +212,9 @@ def _plainly(words: str, tone: Tone) -> Callable[[Event], Line]:
 
 _KINDS: Final[dict[str, tuple[Verbosity, Callable[[Event], Line]]]] = {
     "run.started": ("normal", _run_started),
-    "run.finished": ("quiet", summary),
+    "run.finished": ("quiet", _child_finished),
     "run.paused": ("quiet", _plainly("paused", "warn")),
-    "run.resumed": ("normal", _plainly("resumed", "plain")),
+    "run.resumed": ("normal", _run_resumed),
     "run.cancelled": ("quiet", _plainly("cancelled", "warn")),
     "run.degraded": ("quiet", _degraded),
     "phase.entered": ("verbose", _phase_entered),

@@ -13,6 +13,7 @@ from pegboard.interfaces import HostContext
 from pegboard.lazy import LazyModule
 
 from pegboard_console.lines import Line, Tone, Verbosity, is_told_otherwise, line_for, summary, unsaid
+from pegboard_console.passed_on import PassedOn
 from pegboard_console.text import allows_colour, coloured, visible
 
 if TYPE_CHECKING:
@@ -21,8 +22,18 @@ else:
     display = LazyModule("pegboard_console.live")  # of no use but on a terminal
 
 _COLOURS: Final[dict[Tone, str]] = {"good": "green", "bad": "red", "warn": "yellow", "faint": "dim"}
-_TOLD_BY_PEG: Final = frozenset({"approval.requested", "approval.decided"})
-"""Of which nothing is said under `peg --quiet`, which asks and tells of the end itself."""
+_TOLD_BY_PEG: Final = frozenset(
+    (
+        "approval.requested",
+        "approval.decided",
+        "run.degraded",
+        "run.paused",
+        "run.cancelled",
+        "step.failed",
+        "phase.error",
+    )
+)
+"""Of which nothing is said under `peg --quiet`, which asks and tells of the end itself, and of no talk but errors."""
 _SHORT_ID: Final = 8
 _BOARD: Final = "board"
 """The run of events that belong to no run."""
@@ -55,6 +66,9 @@ class Plugin:
         self._unsaid = unsaid(self._settings.verbosity)
         self._colour = False
         self._places: dict[str, _Place] = {}
+        self._passed_on = PassedOn()
+        self._in_peg = False
+        """Whether a command of `peg` runs us, which tells of the error that ends the run."""
         self._broken = False
         self._silent = False
         self._live: display.Live | None = None
@@ -73,6 +87,7 @@ class Plugin:
         stream = self._stream
         self._colour = stream is not None and allows_colour(stream, os.environ)
         output = _output()
+        self._in_peg = output is not None
         if output is not None and output.no_color:
             self._colour = False
         if stream is not None and may_be_live(self._settings.live, stream, output):
@@ -101,6 +116,7 @@ class Plugin:
         line = self._line(event, place)
         if event.kind == "run.finished":
             self._places.pop(event.run, None)
+            self._passed_on.forget(event.run)
         return None if line is None else f"{place.lead}{self._coloured(line)}"
 
     def _only_lines(self, error: Exception, lines: list[str]) -> None:
@@ -113,11 +129,16 @@ class Plugin:
     def _line(self, event: Event, place: _Place) -> Line | None:
         if event.kind == "run.finished" and (self._silent or place.depth == 0):
             return None if self._silent else summary(event)
-        if self._settings.verbosity != "verbose" and is_told_otherwise(event):
+        if self._settings.verbosity != "verbose" and (is_told_otherwise(event) or self._is_told(event, place)):
             return None
         if self._live is not None and event.kind == "workflow.node" and event.data.get("state") == "failed":
             return line_for(event, "verbose")  # the live list has no room to keep it
         return line_for(event, self._settings.verbosity)
+
+    def _is_told(self, event: Event, place: _Place) -> bool:
+        """Whether a fault is passed on, or the one that ends the outermost run, of which `peg` tells at the end."""
+        last = event.kind == "phase.error" and place.depth == 0 and event.data.get("decision") == "abort"
+        return (last and self._in_peg) or not self._passed_on.is_news(event)
 
     def _found(self, event: Event) -> _Place:
         """How many runs this one is inside of; a parent that was not seen counts as one."""

@@ -13,6 +13,8 @@ from typing import Final
 from pegboard.errors import RunNotFoundError
 from pegboard.memory import blob_ref
 
+from pegboard_sqlite.schema import key
+
 _PIECE_BYTES: Final = 1024 * 1024
 
 
@@ -65,7 +67,7 @@ def forget_holders(connection: sqlite3.Connection, lives: Callable[[str], bool])
 
 def get(connection: sqlite3.Connection, ref: str, start: int, size: int | None) -> bytes:
     """A slice of a blob; no more of it is read. Raises `RunNotFoundError`."""
-    found = connection.execute("select number from blob where ref = ?", (ref,)).fetchone()
+    found = connection.execute("select number from blob where ref = ?", (key(ref),)).fetchone()
     if found is None:
         raise RunNotFoundError(f"no blob `{ref}` in the store", hint="peg help run.not_found")
     with connection.blobopen("blob", "data", found[0], readonly=True) as blob:
@@ -76,7 +78,10 @@ def get(connection: sqlite3.Connection, ref: str, start: int, size: int | None) 
 
 def damaged(connection: sqlite3.Connection) -> Iterator[str]:
     """The handles of blobs whose content is not what was put."""
-    for number, ref in connection.execute("select number, ref from blob").fetchall():
+    for number, ref, kind in connection.execute("select number, ref, typeof(data) from blob").fetchall():
+        if kind not in ("blob", "text"):  # a number, which cannot be opened
+            yield ref
+            continue
         with connection.blobopen("blob", "data", number, readonly=True) as blob:
             if blob_ref(blob.read()) != ref:
                 yield ref

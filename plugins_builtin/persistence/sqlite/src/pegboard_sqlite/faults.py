@@ -23,10 +23,13 @@ _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 _NO_ROOM_BYTES: Final = 1024 * 1024
 _PRIMARY: Final = 0xFF
 """An extended code of SQLite holds the primary one in its lowest byte."""
+SETTING: Final = "peg config set plugins.sqlite.path PATH"
+"""What has the file somewhere else."""
 FAULTS: Final = (sqlite3.Error, OSError)
 """What `translated` makes into errors of pegboard."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _CORRUPT: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BY_PLACE: Final = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
 _SAYS: Final = {
     sqlite3.SQLITE_READONLY: "it cannot be written",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
@@ -59,13 +62,16 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> PegboardError:
     if code in _BUSY:
         return StorageError(f"the store `{path}` is locked by another process", hint="peg doctor --deep")
     said = _SAYS.get(code, "it failed")
+    if code in _BY_PLACE:  # which is not for the doctor to mend
+        said = said if os.access(path.parent, os.W_OK) else "its folder cannot be written"
+        return StorageError(f"the store `{path}` cannot be used, {said}: {error}", hint=f"ls -la {path.parent}")
     return StorageError(f"the store `{path}` cannot be used, {said}: {error}", hint="peg doctor --deep")
 
 
 def _of_system(error: OSError, path: Path) -> PegboardError:
     if _no_room(path):
         return _exhausted(path)
-    return StorageError(f"the store `{path}` cannot be used: {error.strerror or error}", hint="peg doctor --deep")
+    return StorageError(f"the store `{path}` cannot be used: {error.strerror or error}", hint=f"ls -la {path.parent}")
 
 
 def _exhausted(path: Path) -> StorageExhaustedError:
@@ -104,7 +110,7 @@ def check_place(path: Path, mounts: Path = MOUNTS) -> None:
         # Its log is shared through mapped memory, which two machines do not see alike.
         raise StorageError(
             f"the store `{path}` would be on a network file system (`{kind}`), where it could be damaged",
-            hint="peg config set plugins.sqlite.path PATH",
+            hint=SETTING,
         )
 
 

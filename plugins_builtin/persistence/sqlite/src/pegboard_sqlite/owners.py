@@ -12,6 +12,8 @@ import sys
 import uuid
 from pathlib import Path
 
+from pegboard.errors import StorageError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -50,6 +52,14 @@ class Owner:
             return False
         finally:
             os.close(descriptor)
+
+    def check(self) -> None:
+        """Raises `StorageError` where the lock cannot be seen any more, so that others may take over what is driven."""
+        if self._lock is not None and sys.platform != "win32" and not os.fstat(self._lock).st_nlink:
+            raise StorageError(
+                f"`{self._folder}` was emptied while the store was open; others may go on with its runs",
+                hint="peg runs list --state interrupted",
+            )
 
     def close(self) -> None:
         """From now on its runs may be taken over."""

@@ -9,10 +9,11 @@ from typing import Literal
 
 import msgspec
 from pegboard import hookimpl
-from pegboard.errors import PegboardError
+from pegboard.errors import ConfigError, PegboardError, StorageError
 from pegboard.interfaces import HostContext
 from pegboard.types import HealthFinding
 
+from pegboard_sqlite.faults import SETTING
 from pegboard_sqlite.retention import Retention
 from pegboard_sqlite.store import SqliteStore
 
@@ -44,11 +45,11 @@ class Plugin:
     @hookimpl
     async def check_health(self, ctx: HostContext) -> Sequence[HealthFinding] | None:
         """What is wrong with the file, if there is one."""
-        path = _path(ctx, msgspec.convert(ctx.config or {}, Settings))
-        if not path.exists():
-            return None
+        settings = msgspec.convert(ctx.config or {}, Settings)
         try:
-            async with aclosing(SqliteStore(path)) as store:
+            async with aclosing(SqliteStore(_path(ctx, settings))) as store:
+                if not store.path.exists():
+                    return None
                 problems = await store.check()
         except PegboardError as error:
             return [HealthFinding(status="fail", what=error.message, fix=error.hint)]
@@ -56,4 +57,11 @@ class Plugin:
 
 
 def _path(ctx: HostContext, settings: Settings) -> Path:
-    return Path(settings.path).expanduser() if settings.path else ctx.data_dir / "store.db"
+    """Where the file is. Raises `ConfigError` where that is nowhere, `StorageError` where it has no folder."""
+    try:
+        return Path(settings.path).expanduser() if settings.path else ctx.data_dir / "store.db"
+    except RuntimeError as error:  # `~name` of a user that is not there
+        raise ConfigError(f"the store cannot be at `{settings.path}`: {error}", hint=SETTING) from error
+    except OSError as error:
+        what = f"the folder `{error.filename}` for the store cannot be used: {error.strerror}"
+        raise StorageError(what, hint=f"ls -ld {error.filename}") from error

@@ -18,6 +18,9 @@ _EVENTS: Final = msgspec.json.Decoder(Event)
 _PLAIN: Final = msgspec.json.Decoder(dict[str, Any])
 _STEPS: Final = msgspec.json.Decoder(StepRecord)
 _ROWS: Final = msgspec.json.Decoder(RunRow)
+UNREADABLE: Final = (msgspec.MsgspecError, KeyError, RecursionError, TypeError, ValueError)
+"""What comes of decoding what is damaged; in a damaged file a column may also hold a number in place of bytes."""
+_UNWRITABLE: Final = (RecursionError, TypeError, ValueError)
 _MENTION: Final = re.compile(rb"blob-[0-9a-f]{32}")
 
 
@@ -44,7 +47,7 @@ def lines(values: Iterable[Event | StepRecord], run: str) -> bytes:
     """A line for each."""
     try:
         return _ENCODER.encode_lines(values)
-    except (TypeError, ValueError) as error:
+    except _UNWRITABLE as error:
         raise JournalUnserializableError(f"what run `{run}` recorded is not JSON: {error}") from error
 
 
@@ -52,7 +55,7 @@ def encoded(value: Any) -> bytes:
     """A value as JSON."""
     try:
         return _ENCODER.encode(value)
-    except (TypeError, ValueError) as error:
+    except _UNWRITABLE as error:
         raise JournalUnserializableError(f"what is to be stored is not JSON: {error}") from error
 
 
@@ -66,23 +69,24 @@ def split_row(row: RunRow) -> tuple[bytes, bytes]:
     return encoded(msgspec.structs.replace(row, input=None)), encoded(row.input)
 
 
-def joined_row(row: bytes, input: bytes) -> RunRow:
-    """What `split_row` took apart."""
+def joined_row(row: bytes, input: bytes, run: str) -> RunRow:
+    """What `split_row` took apart. Raises `JournalCorruptError`."""
+    found = row_of(row, run)
     try:
-        return msgspec.structs.replace(row_of(row), input=msgspec.json.decode(input))
-    except msgspec.MsgspecError as error:
-        raise JournalCorruptError(f"the input of a run cannot be read: {error}", hint="peg doctor --deep") from error
+        return msgspec.structs.replace(found, input=msgspec.json.decode(input))
+    except UNREADABLE as error:
+        raise corrupt(run, error) from error
 
 
-def row_of(row: bytes) -> RunRow:
-    """A row without its input."""
+def row_of(row: bytes, run: str) -> RunRow:
+    """A row without its input. Raises `JournalCorruptError`."""
     try:
         return _ROWS.decode(row)
-    except msgspec.MsgspecError as error:
-        raise JournalCorruptError(f"the row of a run cannot be read: {error}", hint="peg doctor --deep") from error
+    except UNREADABLE as error:
+        raise corrupt(run, error) from error
 
 
-def events_of(data: bytes, run: str) -> Sequence[Event]:
+def events_of(pieces: Sequence[bytes], run: str) -> Sequence[Event]:
     """The events in some lines, brought up to this version.
 
     Raises:
@@ -90,10 +94,11 @@ def events_of(data: bytes, run: str) -> Sequence[Event]:
         JournalVersionError: they are newer.
     """
     try:
+        data = b"".join(pieces)
         events = _EVENTS.decode_lines(data)
     except msgspec.ValidationError:  # of another version, perhaps
         return _brought_up(data, run)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise corrupt(run, error) from error
     return events if all(event.v == EVENT_VERSION for event in events) else _brought_up(data, run)
 
@@ -101,15 +106,15 @@ def events_of(data: bytes, run: str) -> Sequence[Event]:
 def _brought_up(data: bytes, run: str) -> Sequence[Event]:
     try:
         return [event_from_json(line) for line in _PLAIN.decode_lines(data)]
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise corrupt(run, error) from error
 
 
-def steps_of(data: bytes, run: str) -> Sequence[StepRecord]:
+def steps_of(pieces: Sequence[bytes], run: str) -> Sequence[StepRecord]:
     """The steps in some lines; of two of one name the later counts. Raises as `events_of` does."""
     try:
-        records = {record.step: record for record in _STEPS.decode_lines(data)}
-    except msgspec.MsgspecError as error:
+        records = {record.step: record for record in _STEPS.decode_lines(b"".join(pieces))}
+    except UNREADABLE as error:
         raise corrupt(run, error) from error
     newest = max((record.schema for record in records.values()), default=STEP_SCHEMA)
     if newest > STEP_SCHEMA:
@@ -122,4 +127,6 @@ def steps_of(data: bytes, run: str) -> Sequence[StepRecord]:
 
 def corrupt(run: str, error: Exception) -> JournalCorruptError:
     """What is said of a run that cannot be read."""
-    return JournalCorruptError(f"what is stored of run `{run}` cannot be read: {error}", hint="peg doctor --deep")
+    return JournalCorruptError(
+        f"what is stored of run `{run}` cannot be read: {error}", hint="peg doctor --deep", run=run
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pegboard.errors import JournalCorruptError, RunBusyError, RunNotFoundError
 from pegboard.events import Event
@@ -16,8 +16,8 @@ from pegboard.interfaces import RunRow, StepRecord
 
 from pegboard_sqlite.blobs import forget_holders, let_go, mention, run_holder
 from pegboard_sqlite.owners import Owner
-from pegboard_sqlite.records import Addition, events_of, joined_row, row_of, split_row, steps_of
-from pegboard_sqlite.schema import SLOT_BITS
+from pegboard_sqlite.records import Addition, corrupt, events_of, joined_row, row_of, split_row, steps_of
+from pegboard_sqlite.schema import SLOT_BITS, at_most, key
 
 _DRIVEN: Final = frozenset({"queued", "running"})
 """In any other state nobody drives the run, and whoever comes first may go on with it."""
@@ -128,7 +128,7 @@ class Runs:
         old = [
             root
             for place, (root, at) in enumerate(found)
-            if (before is not None and at < before) or (keep is not None and place >= keep)
+            if (before is not None and isinstance(at, float) and at < before) or (keep is not None and place >= keep)
         ]
         return [run for root in old for run in self._idle_tree(connection, root)]
 
@@ -151,6 +151,8 @@ class Runs:
         ).fetchone()
         if last is None:
             return Held(listed.number, None, 0, loose=False)
+        if not isinstance(last[1], int):
+            raise corrupt(run, TypeError(f"an entry counts `{last[1]}` events"))
         return Held(listed.number, None, (last[0] & _LAST_SLOT) + last[1], loose=not last[1])
 
     def _begun(self, connection: sqlite3.Connection, row: RunRow) -> Held:
@@ -193,7 +195,7 @@ def _put(connection: sqlite3.Connection, held: Held, addition: Addition) -> None
 
 
 def _listed(connection: sqlite3.Connection, run: str) -> Listed | None:
-    found = connection.execute("select id, number, owner from run where id = ?", (run,)).fetchone()
+    found = connection.execute("select id, number, owner from run where id = ?", (key(run),)).fetchone()
     return None if found is None else Listed(*found)
 
 
@@ -213,11 +215,11 @@ def load(connection: sqlite3.Connection, run: str) -> tuple[RunRow, Sequence[Eve
         steps: list[bytes] = []
         found = connection.execute("select events, steps from entry where slot between ? and ?", _slots(number))
         while entries := found.fetchmany(_AT_ONCE):
-            events.extend(events_of(b"".join([entry[0] for entry in entries]), run))
+            events.extend(events_of([entry[0] for entry in entries], run))
             steps.extend([entry[1] for entry in entries])
     finally:
         connection.execute("rollback")
-    return joined_row(row, input), events, steps_of(b"".join(steps), run)
+    return joined_row(row, input, run), events, steps_of(steps, run)
 
 
 def events(connection: sqlite3.Connection, run: str, after: int, limit: int | None) -> Sequence[Event]:
@@ -234,7 +236,7 @@ def events(connection: sqlite3.Connection, run: str, after: int, limit: int | No
     )
     chosen: list[Event] = []
     while entries := found.fetchmany(_AT_ONCE):
-        chosen.extend(events_of(b"".join([entry[0] for entry in entries]), run))
+        chosen.extend(events_of([entry[0] for entry in entries], run))
     start = next((index for index, event in enumerate(chosen) if event.seq >= wanted), len(chosen))
     return chosen[start:] if limit is None else chosen[start : start + limit]
 
@@ -243,28 +245,29 @@ def listed(
     connection: sqlite3.Connection, root: str | None, prefix: str | None, roots: bool, limit: int
 ) -> Sequence[RunRow]:
     """Rows of runs without their inputs: those first that began last, or with a prefix in the order of their ids."""
-    only: dict[str, Sequence[str]] = {"1": ()}
+    only: dict[str, Sequence[str | bytes]] = {"1": ()}
     if root is not None:
-        only["root = ?"] = (root,)
+        only["root = ?"] = (key(root),)
     if prefix is not None:
-        only["id between ? and ?"] = (prefix, prefix + _LAST_SIGN)
+        only["id between ? and ?"] = (key(prefix), key(prefix + _LAST_SIGN))
     if roots:
         only["root = id"] = ()
     order = "number desc" if prefix is None else "id"
     found = connection.execute(
         f"select row, id, root, at from run where {' and '.join(only)} order by {order} limit ?",
-        (*(value for values in only.values() for value in values), limit),
+        (*(value for values in only.values() for value in values), at_most(limit)),
     )
     return [_listed_row(*values) for values in found]
 
 
-def _listed_row(row: bytes, run: str, root: str, at: float) -> RunRow:
+def _listed_row(row: bytes, run: str, root: str, at: Any) -> RunRow:
     """A row; of one that cannot be read what stands beside it, so that the others are listed all the same."""
     try:
-        return row_of(row)
+        return row_of(row, run)
     except JournalCorruptError as error:
         said = {"code": error.code, "message": error.message}
-        return RunRow(run=run, root=root, state="parked", at=at, summary={"error": said})
+        began = at if isinstance(at, float) else 0.0
+        return RunRow(run=str(run), root=str(root), state="parked", at=began, summary={"error": said})
 
 
 def each(connection: sqlite3.Connection) -> Iterator[str]:
@@ -275,7 +278,7 @@ def each(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _row(connection: sqlite3.Connection, run: str) -> tuple[int, bytes, bytes]:
     found: tuple[int, bytes, bytes] | None = connection.execute(
-        "select number, row, input from run where id = ?", (run,)
+        "select number, row, input from run where id = ?", (key(run),)
     ).fetchone()
     if found is None:
         raise RunNotFoundError(f"no run `{run}` in the store", hint="peg runs list", run=run)

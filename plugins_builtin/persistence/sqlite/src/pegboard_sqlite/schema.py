@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from pegboard.errors import JournalVersionError, StorageError
+from pegboard.errors import JournalCorruptError, JournalVersionError, StorageError
 
-from pegboard_sqlite.faults import is_busy
+from pegboard_sqlite.faults import SETTING, is_busy
 
 APPLICATION_ID: Final = 0x70656730
 """By which the file is known as ours."""
@@ -41,6 +42,21 @@ MIGRATIONS: Final = (
 )
 """The n-th makes version n of the n - 1-th."""
 _PAUSE_S: Final = 0.02
+_LARGEST: Final = 2**63 - 1
+
+
+def key(text: str) -> str | bytes:
+    """What an id is looked up by; one that is not Unicode is in no file, and as bytes equals no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def at_most(limit: int) -> int:
+    """A limit as SQLite takes it, for which a negative one is none."""
+    return max(0, min(limit, _LARGEST))
 
 
 def open_writer(path: Path, patience_s: float) -> sqlite3.Connection:
@@ -72,6 +88,7 @@ def open_reader(path: Path, patience_s: float) -> sqlite3.Connection:
     """A connection that only reads, beside one that writes."""
     connection = _connect(path, patience_s)
     connection.execute("pragma query_only = on")
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # a damaged name costs no other row
     return connection
 
 
@@ -87,7 +104,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if mode != "wal":
         raise StorageError(
             f"the file system of `{path}` cannot hold a write-ahead log (mode `{mode}`)",
-            hint="peg config set plugins.sqlite.path PATH",
+            hint=SETTING,
         )
     connection.execute("pragma synchronous = full")
     _migrate(connection, path)
@@ -99,19 +116,31 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Whether the file is ours and not newer; nothing is written."""
     ours = connection.execute("pragma application_id").fetchone()[0]
     if ours != APPLICATION_ID:
-        if connection.execute("select count(*) from sqlite_master").fetchone()[0]:
-            raise StorageError(
-                f"`{path}` is the database of another program", hint="peg config set plugins.sqlite.path PATH"
-            )
+        if connection.execute("select count(*) from sqlite_master").fetchone()[0] or _version(connection):
+            raise StorageError(f"`{path}` is the database of another program", hint=SETTING)
         return
     found = _version(connection)
     if found > len(MIGRATIONS):
-        by = connection.execute("select by from migration order by number desc limit 1").fetchone()[0]
         raise JournalVersionError(
-            f"the store `{path}` has version {found} and was written by {by}; this is pegboard-sqlite "
+            f"the store `{path}` has version {found} and was written by {_writer(connection)}; this is pegboard-sqlite "
             f"{version('pegboard-sqlite')}, which reads up to version {len(MIGRATIONS)}",
             hint="pip install --upgrade pegboard-sqlite",
         )
+    if found < 1:
+        raise JournalCorruptError(
+            f"the store `{path}` is damaged: it says to be of version {found}", hint="peg doctor --deep"
+        )
+
+
+def _writer(connection: sqlite3.Connection) -> str:
+    """Who wrote the newest version; it may be of a kind that is not known here."""
+    try:
+        found = connection.execute("select by from migration order by number desc limit 1").fetchone()
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise
+        found = None
+    return str(found[0]) if found is not None else "an unknown program"
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from pegboard.clock import SYSTEM_CLOCK
-from pegboard.errors import JournalCorruptError, PegboardError
+from pegboard.errors import ConfigError, JournalCorruptError, PegboardError
 from pegboard.events import Event
 from pegboard.interfaces import Clock, ConversationRow, RunRow, StepRecord
 from pegboard.journal import BLOB_AT_BYTES
@@ -26,8 +27,9 @@ from pegboard.types import Message
 
 from pegboard_sqlite import blobs, conversations, runs, schema, upkeep
 from pegboard_sqlite.conversations import Speech
-from pegboard_sqlite.faults import FAULTS, check_place, translated
+from pegboard_sqlite.faults import FAULTS, SETTING, check_place, translated
 from pegboard_sqlite.owners import Owner
+from pegboard_sqlite.presence import Presence
 from pegboard_sqlite.records import Addition
 from pegboard_sqlite.retention import KEEP_ALL, Retention
 from pegboard_sqlite.runs import Runs
@@ -42,9 +44,9 @@ _OWNERS: Final = "owners"
 class _Open:
     """What there is while the file is open."""
 
-    def __init__(self, path: Path, pool: DaemonPool, patience_s: float) -> None:
+    def __init__(self, given: Path, pool: DaemonPool, patience_s: float) -> None:
+        path = _real(given)
         check_place(path)
-        self.path = path
         self.owner = Owner(path.with_name(_OWNERS))
         self.runs = Runs(self.owner)
         self.connection = schema.open_writer(path, patience_s)
@@ -52,11 +54,13 @@ class _Open:
         self.reading = threading.Lock()
         # The log and not the file: to close the file anywhere would free SQLite's own locks on it.
         self.log = os.open(f"{path}-wal", os.O_RDWR)
+        self._presence = Presence(given, self.log)
         _sync_folder(path.parent)
         self.writer = Writer(
             self.connection,
             sync=self._sync,
             checkpoint=self._checkpoint,
+            check=self.check,
             forget=self.runs.forget,
             translate=partial(translated, path=path),
             pool=pool,
@@ -65,8 +69,14 @@ class _Open:
 
     def read(self, function: Callable[..., T], *args: Any) -> T:
         """What a function makes of the connection that reads."""
+        self._presence.check()
         with self.reading:
             return function(self.reader, *args)
+
+    def check(self) -> None:
+        """Raises `StorageError` where what would be added were not found again, or others may add to the same runs."""
+        self._presence.check()
+        self.owner.check()
 
     def close(self) -> None:
         """Let go of the file and of every run."""
@@ -77,10 +87,12 @@ class _Open:
         self.owner.close()
 
     def _sync(self) -> None:
+        self.check()
         os.fdatasync(self.log) if hasattr(os, "fdatasync") else os.fsync(self.log)
 
     def _checkpoint(self) -> None:
-        self.read(lambda connection: connection.execute("pragma wal_checkpoint(passive)").fetchall())
+        with self.reading:
+            self.reader.execute("pragma wal_checkpoint(passive)").fetchall()
 
 
 class SqliteStore:
@@ -108,7 +120,7 @@ class SqliteStore:
         log: logging.Logger | None = None,
         patience_s: float = 5.0,
     ) -> None:
-        self.path = Path(path).absolute()
+        self.path = _usable(path)
         self._each_is_barrier = synchronous == "full"
         self._retention = retention
         self._clock = clock
@@ -201,13 +213,14 @@ class SqliteStore:
         """
         opened = self._opened or await self._open()
         try:
-            return await opened.writer.alone(lambda connection: upkeep.remove(connection, opened.runs, runs))
+            return await opened.writer.alone(partial(_removed, opened=opened, runs=runs))
         except FAULTS as error:
             raise translated(error, self.path) from error
 
     async def size_bytes(self) -> int:
         """The room that it takes."""
-        files = (self.path, Path(f"{self.path}-wal"))
+        path = _real(self.path)
+        files = (path, Path(f"{path}-wal"))
         return sum([file.stat().st_size for file in files if file.exists()])
 
     async def aclose(self) -> None:
@@ -271,6 +284,23 @@ class SqliteStore:
                 await self.remove(outdated)
         except PegboardError as error:
             self._log.warning("old runs could not be forgotten: %s", error)
+
+
+def _removed(connection: sqlite3.Connection, opened: _Open, runs: Sequence[str]) -> int:
+    opened.check()
+    return upkeep.remove(connection, opened.runs, runs)
+
+
+def _usable(path: str | Path) -> Path:
+    """A path that the system takes. Raises `ConfigError`."""
+    if "\0" in str(path):
+        raise ConfigError(f"the store cannot be at {str(path)!r}", hint=SETTING)
+    return Path(path).absolute()
+
+
+def _real(path: Path) -> Path:
+    """Where the file is: SQLite follows links, and its log and the locks are beside the file and not beside a link."""
+    return Path(os.path.realpath(path))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,6 +29,8 @@ CHECKPOINT_PAGES: Final = 4000
 _PAGE_BYTES: Final = 4096
 _PAGES_OF_COMMIT: Final = 2
 """How many pages a commit changes beside those that it fills."""
+_CHECK_EVERY_S: Final = 0.001
+"""To look at every commit would cost a tenth of it where they come without a pause."""
 _IN_A_ROW: Final = 64
 """So many may be written at once before the loop gets its turn: who writes without a pause would have it alone."""
 _FAST_SYNC_S: Final = 0.001
@@ -74,6 +76,7 @@ class Writer:
         connection: used by nobody else.
         sync: returns when everything committed so far is safe against a power failure.
         checkpoint: moves what was committed into the file itself, beside writers.
+        check: called before commits; what it raises undoes the transaction.
         forget: called when a transaction was undone.
         translate: what to raise for an error of SQLite or the system.
         pool: where it waits.
@@ -86,6 +89,7 @@ class Writer:
         *,
         sync: Callable[[], None],
         checkpoint: Callable[[], None],
+        check: Callable[[], None],
         forget: Callable[[], None],
         translate: Callable[[BaseException], BaseException],
         pool: DaemonPool,
@@ -94,6 +98,8 @@ class Writer:
         self._connection = connection
         self._sync = sync
         self._checkpoint = checkpoint
+        self._check = check
+        self._check_at = 0.0
         self._forget = forget
         self._translate = translate
         self._pool = pool
@@ -254,12 +260,16 @@ class Writer:
     def _together(self, writes: Sequence[Write]) -> None:
         connection = self._connection
         connection.execute("begin immediate")
+        began = perf_counter()
         try:
             for write in writes:
                 try:
                     write.result = write.work(connection)
                 except PegboardError as error:
                     write.error = error
+            if began > self._check_at:
+                self._check()
+                self._check_at = began + _CHECK_EVERY_S
             connection.execute("commit")
         except BaseException:
             self._forget()
@@ -272,7 +282,7 @@ class Writer:
         began = perf_counter()
         try:
             self._sync()
-        except OSError as error:
+        except (OSError, PegboardError) as error:
             for write in writes:
                 write.error = self._translate(error)
         took = perf_counter() - began

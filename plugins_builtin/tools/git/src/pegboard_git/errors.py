@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pegboard.errors import ExitCode, PegboardError
+
+RESULTS: Mapping[str, str] = {
+    "git.conflict": """A merge stopped with files in conflict. Edit and add them and commit, or give the merge up.""",
+}
+"""Codes of results that are no errors of ours, and what `peg help CODE` says of each."""
 
 
 class GitError(PegboardError):
@@ -40,7 +47,7 @@ class NoRepositoryError(GitError):
 
 
 class OutsideError(GitError):
-    """The repository keeps its history or its files outside of the workspace."""
+    """The repository keeps its history or its files outside of the workspace, or has a link where git writes."""
 
     code = "git.outside"
 
@@ -58,6 +65,16 @@ class EmptyRepositoryError(GitError):
     code = "git.empty"
 
 
+class DamagedError(GitError):
+    """Objects of the repository are missing or broken, so that even its newest commit cannot be read.
+
+    Take it from a copy again; `git fsck` tells what is left.
+    """
+
+    code = "git.damaged"
+    default_hint = "git fsck"
+
+
 class UnknownRefError(GitError):
     """No commit, branch or tag has this name, or the name cannot be one."""
 
@@ -71,6 +88,8 @@ class NothingError(GitError):
 
 
 __all__ = [
+    "RESULTS",
+    "DamagedError",
     "EmptyRepositoryError",
     "GitError",
     "GitMissingError",

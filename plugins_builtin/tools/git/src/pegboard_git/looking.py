@@ -47,7 +47,10 @@ async def diff(repository: Repository, ref: str | None, staged: bool, files: Seq
         which += await _range(repository, ref)
     elif staged and await repository.is_empty():
         which.append((await repository.run(*_EMPTY_TREE)).stdout.decode().strip())
-    return await _diff(repository, ["diff", *_PLAIN, *which], files)
+    found = await _diff(repository, ["diff", *_PLAIN, *which], files)
+    if not found.files:
+        await repository.check_sound()
+    return found
 
 
 async def log(repository: Repository, ref: str, files: Sequence[str], most: int) -> list[Commit]:

@@ -12,8 +12,10 @@ from pegboard.errors import FilesDeniedError
 from pegboard.interfaces import ExecResult, Folder, HostContext, RunContext, ToolContext
 from pegboard.threads import DaemonPool
 
+from pegboard_git import places
 from pegboard_git.config import Settings
 from pegboard_git.errors import (
+    DamagedError,
     EmptyRepositoryError,
     GitError,
     GitMissingError,
@@ -33,7 +35,8 @@ FILES: Final = 1000
 _LISTED: Final = 200
 _POINTER_BYTES: Final = 8192
 _NAME: Final = 'git config --global user.name "…" && git config --global user.email "…"'
-_OUTSIDE: Final = "the repository keeps its history or its files outside of the workspace"
+_JUDGE_S: Final = 10.0
+"""For what only reads the configuration, and is done at once unless that is a trap."""
 _REF: Final = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\-][^\x00-\x20\x7f?*\[\\]{0,250}")
 _POOL: Final = DaemonPool(size=4, name="pegboard-git")
 
@@ -50,27 +53,35 @@ class Repository:
         self._off: dict[str, str] = {}
 
     async def run(
-        self, *arguments: str, ok: Sequence[int] = (0,), limit: int = OUTPUT_BYTES, literal: bool = True
+        self,
+        *arguments: str,
+        ok: Sequence[int] = (0,),
+        limit: int = OUTPUT_BYTES,
+        literal: bool = True,
+        limit_s: float = float("inf"),
     ) -> ExecResult:
-        """Run git to its end; without `literal` paths can be patterns, as some commands need for themselves.
+        """Run git to its end, or to `limit_s` and what the settings say.
+
+        Without `literal` paths can be patterns, as some commands need for themselves.
 
         Raises:
             GitError: it ended with another code than one of `ok`; the message is what it said.
         """
         if any("\0" in each for each in arguments):
             raise GitError("an argument has a NUL byte in it")
+        timeout_s = min(self.settings.timeout_s, limit_s)
         try:
             done = await self._host.exec.run(
                 ["git", "--no-pager", *arguments],
                 cwd=self._cwd,
-                timeout_s=self.settings.timeout_s,
+                timeout_s=timeout_s,
                 env=variables(self._workspace, self._off, read_only=self._read_only, literal=literal),
                 max_output_bytes=limit,
             )
         except FileNotFoundError as exc:
             raise GitMissingError(f"git cannot be started: {exc}") from None
         if done.timed_out:
-            raise GitTimeoutError(f"`git {arguments[0]}` did not finish within {self.settings.timeout_s:g} s")
+            raise GitTimeoutError(f"`git {arguments[0]}` did not finish within {timeout_s:g} s")
         if done.exit_code not in ok:
             raise self._failure(arguments[0], done)
         return done
@@ -86,16 +97,33 @@ class Repository:
 
     async def object(self, expression: str, ref: str) -> str:
         """The id of what an expression stands for, which was made of the name `ref`."""
-        done = await self.run("rev-parse", "--verify", "--quiet", "--end-of-options", expression, ok=(0, 1, 128))
-        if done.exit_code == 0:
-            return done.stdout.decode().strip()
+        found = await self._id_of(expression)
+        if found is not None:
+            return found
         if await self.is_empty():
             raise EmptyRepositoryError("the repository has no commit yet")
+        await self.check_sound(ref)
         raise UnknownRefError(f"there is no commit `{ref}`")
+
+    async def check_sound(self, *refs: str) -> None:
+        """Tell a damaged repository from one where there is just nothing: what a name stands for cannot be read.
+
+        Raises:
+            DamagedError: that is so for one of the names, or for `HEAD`.
+        """
+        for ref in (*refs, "HEAD"):
+            found = await self._id_of(ref)
+            # An id stands for itself, be there such a commit or not. Only `^{}` has git read what it stands for.
+            if found not in (None, ref.lower()) and await self._id_of(f"{found}^{{}}") is None:
+                raise DamagedError(f"the repository is damaged: what `{ref}` stands for cannot be read")
 
     async def is_empty(self) -> bool:
         """Whether `HEAD` leads to no commit."""
-        return (await self.run("rev-parse", "--verify", "--quiet", "HEAD", ok=(0, 1, 128))).exit_code != 0
+        return await self._id_of("HEAD") is None
+
+    async def _id_of(self, expression: str) -> str | None:
+        done = await self.run("rev-parse", "--verify", "--quiet", "--end-of-options", expression, ok=(0, 1, 128))
+        return done.stdout.decode().strip() if done.exit_code == 0 else None
 
     async def judge(self) -> None:
         """Look at where the repository keeps things, and at the programs that it configures.
@@ -104,11 +132,12 @@ class Repository:
             NoRepositoryError, OutsideError, OwnerError: it is not to be used.
         """
         where = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir")
-        done = await self.run("rev-parse", "--path-format=absolute", *where)
+        done = await self.run("rev-parse", "--path-format=absolute", *where, limit_s=_JUDGE_S)
         paths = [os.fsdecode(line) for line in done.stdout.splitlines()]
-        if len(paths) != len(where) or not await _POOL.run(_is_inside, self._workspace, *paths):
-            raise OutsideError(_OUTSIDE)
-        listing = await self.run("config", "--list", "--null", "--show-scope")
+        if len(paths) != len(where):
+            raise OutsideError(places.OUTSIDE)
+        await _POOL.run(_check_inside, self._workspace, *paths)
+        listing = await self.run("config", "--list", "--null", "--show-scope", limit_s=_JUDGE_S)
         if listing.truncated:
             raise GitError("the configuration of the repository is too large to be looked through")
         self._off = switched_off(listing.stdout)
@@ -172,7 +201,7 @@ def _folder(host: HostContext, workspace: str, path: str) -> tuple[str, str]:
     except FileNotFoundError:
         raise NoRepositoryError(f"there is no folder `{path[:_LISTED]}`") from None
     real, cwd = os.path.realpath(root), os.path.realpath(f"{root}/{path}")
-    if not _below(cwd, real):
+    if not places.below(cwd, real):
         raise FilesDeniedError(f"`{path[:_LISTED]}` leads out of the folder")
     _check_pointer(folder, real, os.path.relpath(cwd, real))
     return real, cwd
@@ -192,21 +221,24 @@ def _check_pointer(folder: Folder, root: str, path: str) -> None:
         except FileNotFoundError:
             continue
         target = f"{root}/{here}"
+        if kind == "other":
+            raise GitError(f"`{here}` is neither a file nor a folder")
         if kind == "file":
             with folder.open(here) as file:
                 said = os.fsdecode(file.read(_POINTER_BYTES)).removeprefix("gitdir:").strip()
             target = os.path.join(root, *parts[:depth], said)  # noqa: PTH118  # `said` may be absolute, and any text
-        if "\0" in target or not _below(os.path.realpath(target), root):
-            raise OutsideError(_OUTSIDE)
+        real = "" if "\0" in target else os.path.realpath(target)
+        if not places.below(real, root):
+            raise OutsideError(places.OUTSIDE)
+        places.check_top(real)
         return
 
 
-def _is_inside(workspace: str, *paths: str) -> bool:
-    return all(_below(os.path.realpath(path), workspace) for path in paths)
-
-
-def _below(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip("/") + "/")
+def _check_inside(workspace: str, top: str, folder: str, common: str) -> None:
+    found = [os.path.realpath(path) for path in (top, folder, common)]
+    if not all(places.below(path, workspace) for path in found):
+        raise OutsideError(places.OUTSIDE)
+    places.check(workspace, *found[1:])
 
 
 __all__ = ["FILES", "OUTPUT_BYTES", "Repository", "checked_files", "checked_ref", "opened"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
+from pegboard.lazy import lazy_names
+
 if TYPE_CHECKING:
     from pegboard_workflow.agent import WorkflowAgent as WorkflowAgent
     from pegboard_workflow.builder import Flow as Flow
@@ -25,36 +26,24 @@ if TYPE_CHECKING:
     from pegboard_workflow.patterns import review_chain as review_chain
 
 _HOMES = {
-    "Flow": "builder",
-    "Node": "model",
-    "Problem": "errors",
-    "Ref": "builder",
-    "Repeat": "model",
-    "Retry": "model",
-    "Share": "model",
-    "Workflow": "model",
-    "WorkflowAgent": "agent",
-    "WorkflowFailedError": "errors",
-    "WorkflowInvalidError": "errors",
-    "fan_out": "patterns",
-    "load_workflow": "library",
-    "loop_until": "patterns",
-    "pipeline": "patterns",
-    "review_chain": "patterns",
-    "workflow_of": "model",
+    "Flow": "pegboard_workflow.builder",
+    "Node": "pegboard_workflow.model",
+    "Problem": "pegboard_workflow.errors",
+    "Ref": "pegboard_workflow.builder",
+    "Repeat": "pegboard_workflow.model",
+    "Retry": "pegboard_workflow.model",
+    "Share": "pegboard_workflow.model",
+    "Workflow": "pegboard_workflow.model",
+    "WorkflowAgent": "pegboard_workflow.agent",
+    "WorkflowFailedError": "pegboard_workflow.errors",
+    "WorkflowInvalidError": "pegboard_workflow.errors",
+    "fan_out": "pegboard_workflow.patterns",
+    "load_workflow": "pegboard_workflow.library",
+    "loop_until": "pegboard_workflow.patterns",
+    "pipeline": "pegboard_workflow.patterns",
+    "review_chain": "pegboard_workflow.patterns",
+    "workflow_of": "pegboard_workflow.model",
 }
 
 __all__ = [*_HOMES]  # built from the table, so that both cannot differ
-
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'pegboard_workflow' has no attribute {name!r}")
-    value = getattr(import_module(f"pegboard_workflow.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

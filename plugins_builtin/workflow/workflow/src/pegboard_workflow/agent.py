@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypedDict, Unpack
 
 import msgspec
 from pegboard.errors import PegboardError
@@ -16,8 +16,16 @@ from pegboard_workflow.errors import Problem, WorkflowInvalidError
 from pegboard_workflow.execution import Execution
 from pegboard_workflow.model import Workflow, data_of, workflow_of
 from pegboard_workflow.plan import Plan
+from pegboard_workflow.sizes import MAX_VALUE_BYTES
 
 MAX_PARALLEL: Final = 64
+
+
+class Allowed(TypedDict, total=False):
+    """What the operator allows, whatever a workflow says."""
+
+    max_parallel: int
+    max_value_bytes: int
 
 
 class WorkflowAgent(Agent):
@@ -29,7 +37,7 @@ class WorkflowAgent(Agent):
         result = await board.run(agent, {"path": "src"})
     """
 
-    __slots__ = ("_bounds", "_known", "max_parallel", "plan", "problems", "workflow")
+    __slots__ = ("_bounds", "_known", "max_parallel", "max_value_bytes", "plan", "problems", "workflow")
 
     def __init__(
         self,
@@ -38,6 +46,7 @@ class WorkflowAgent(Agent):
         *,
         problems: Sequence[Problem] = (),
         max_parallel: int = MAX_PARALLEL,
+        max_value_bytes: int = MAX_VALUE_BYTES,
     ) -> None:
         super().__init__(_config(workflow, config))
         self.workflow = workflow
@@ -45,18 +54,20 @@ class WorkflowAgent(Agent):
         self.plan = Plan(workflow) if not self.problems else None
         self.max_parallel = max_parallel
         """What the operator allows at once, whatever the workflow says."""
+        self.max_value_bytes = max_value_bytes
+        """What the operator allows for one input or output of a node."""
         self._known: Sequence[Agent | None] | None = None
         self._bounds: Sequence[Bound] = ()
 
     @classmethod
-    def of_config(cls, config: AgentConfig, *, max_parallel: int = MAX_PARALLEL) -> WorkflowAgent:
-        """The agent for a configuration that holds a graph."""
+    def of_config(cls, config: AgentConfig, **allowed: Unpack[Allowed]) -> WorkflowAgent:
+        """The agent for a configuration that holds a graph; `allowed` is what the operator allows."""
         try:
             workflow = workflow_of(config.workflow, config.name)
         except WorkflowInvalidError as error:
             nothing = Workflow(name=config.name, nodes={})
-            return cls(nothing, config, problems=error.problems, max_parallel=max_parallel)
-        return cls(msgspec.structs.replace(workflow, name=config.name), config, max_parallel=max_parallel)
+            return cls(nothing, config, problems=error.problems, **allowed)
+        return cls(msgspec.structs.replace(workflow, name=config.name), config, **allowed)
 
     async def execute(self, ctx: RunContext, state: RunState, turns: Any) -> RunState:
         """Check everything, then run the graph.
@@ -68,7 +79,7 @@ class WorkflowAgent(Agent):
         bounds = await self.bound(ctx.find_agent)
         assert self.plan is not None
         parallel = min(self.workflow.parallel, self.max_parallel)
-        output = await Execution(self.plan, bounds, ctx, ctx.input, parallel).run()
+        output = await Execution(self.plan, bounds, ctx, ctx.input, parallel, self.max_value_bytes).run()
         return evolve(state, output=output)
 
     async def bound(self, find: Find) -> Sequence[Bound]:
@@ -89,7 +100,7 @@ class WorkflowAgent(Agent):
         return bounds
 
     def _nested(self, workflow: Workflow) -> WorkflowAgent:
-        return WorkflowAgent(workflow, max_parallel=self.max_parallel)
+        return WorkflowAgent(workflow, max_parallel=self.max_parallel, max_value_bytes=self.max_value_bytes)
 
 
 async def _found(find: Find, name: str) -> Agent | None:

@@ -15,11 +15,11 @@ from pegboard.lazy import LazyModule
 from pegboard.types import Agent, JsonObject
 
 from pegboard_workflow.errors import Problem
-from pegboard_workflow.model import Workflow
+from pegboard_workflow.model import Node, Workflow
 from pegboard_workflow.plan import Plan, Step, inputs_of, single, targets_of, transforms_of
 from pegboard_workflow.references import Absent, Reference, whole
 from pegboard_workflow.schemas import accepts, at_path, expanded, misfits, schema_of_value
-from pegboard_workflow.transforms import schema_after
+from pegboard_workflow.transforms import schema_after, schema_taken
 
 if TYPE_CHECKING:
     import pydantic
@@ -118,7 +118,9 @@ class _Binder:
         found = self._found[target]
         if isinstance(found, Agent):
             return found
-        self._add("agent", name, found.message, found.hint or "peg agents list")
+        module, colon, _ = target.partition(":")
+        hint = f'python -c "import {module}"' if colon else found.hint or "peg agents list"
+        self._add("agent", name, found.message, hint)
         return None
 
     async def _nested(self, agent: Agent, nested: Nested, name: str, trail: tuple[str, ...]) -> None:
@@ -153,6 +155,7 @@ class _Schemas:
         yield from self._path_faults(inputs_of(step.node), step)
         if step.foreach is not None:
             yield from self._foreach_faults(step)
+        yield from self._transform_faults(step, agents)
         wanted = [(agent, schema) for agent in agents if (schema := self._agent(agent)[0]) is not None]
         if not wanted:
             return
@@ -160,6 +163,19 @@ class _Schemas:
         for agent, schema in wanted:
             for fault in misfits(given, schema):
                 yield f"the input of agent `{agent.name}`: {fault}"
+
+    def _transform_faults(self, step: Step, agents: Sequence[Agent]) -> Iterator[str]:
+        """What the first transform does not take, and each further one of what the one before it gives."""
+        given = self._result(step.node, agents)
+        if step.node.run is None and not targets_of(step.node):
+            given = self._value(inputs_of(step.node), step)
+        for item in transforms_of(step.node):
+            if not isinstance(item, str):
+                given = None
+                continue
+            for fault in misfits(given, schema_taken(item)):
+                yield f"the transform `{item}`: {fault}"
+            given = schema_after(item, given)
 
     def output_faults(self) -> Iterator[str]:
         """What does not fit in the output of the workflow."""
@@ -180,15 +196,17 @@ class _Schemas:
     def _output(self, step: Step, agents: Sequence[Agent]) -> Schema:
         """Of a node, after its transforms; not known where a fallback could give something else."""
         node = step.node
-        schema: Schema = None
-        if len(agents) == 1 and not node.fallback:
-            schema = self._agent(agents[0])[1]
+        schema = self._result(node, agents)
         for item in transforms_of(node):
             schema = schema_after(item, schema) if isinstance(item, str) else None
         if node.foreach is None:
             return schema
         items = schema if schema is not None and node.required else {}
         return {"type": "array", "items": items}
+
+    def _result(self, node: Node, agents: Sequence[Agent]) -> Schema:
+        """Of an agent, before any transform."""
+        return self._agent(agents[0])[1] if len(agents) == 1 and not node.fallback else None
 
     def _foreach_faults(self, step: Step) -> Iterator[str]:
         yield from self._path_faults(step.node.foreach, step)

@@ -19,6 +19,7 @@ from pegboard_workflow.plan import Plan, Step, targets_of
 Unit = Literal["tokens", "cost_usd"]
 _SCALE: Final[dict[Unit, int]] = {"tokens": 1, "cost_usd": 1_000_000}
 """Whole numbers are shared out: tokens, and millionths of a dollar."""
+_LIMITS: Final = ("tokens", "cost_usd", "tool_calls", "requests")
 
 
 class Ledger:
@@ -82,6 +83,7 @@ class Budget:
 
     def __init__(self, ctx: RunContext, plan: Plan) -> None:
         self._ledgers: dict[Unit, Ledger] = {}
+        self._remaining = ctx.budget.remaining
         for unit in _SCALE:
             if any(getattr(step.node, unit) is not None for step in plan.steps):
                 total = ctx.budget.remaining(unit)
@@ -92,6 +94,11 @@ class Budget:
     def is_bounded(self) -> bool:
         """Whether anything is shared out at all."""
         return bool(self._ledgers)
+
+    @property
+    def is_of_the_workflow(self) -> bool:
+        """Whether what passes a limit passes that of the whole workflow, and not a share or a limit of one node."""
+        return not self.is_bounded and any(self._remaining(unit) is not None for unit in _LIMITS)
 
     async def open(self, step: Step) -> Purse:
         """What a node may use. Raises `BudgetExceededError`."""

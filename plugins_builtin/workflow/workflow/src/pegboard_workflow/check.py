@@ -16,12 +16,15 @@ from pegboard.shape import near
 
 from pegboard_workflow.conditions import BadCondition, Condition
 from pegboard_workflow.errors import Problem
-from pegboard_workflow.model import Node, Workflow
+from pegboard_workflow.model import Node, Share, Workflow
 from pegboard_workflow.plan import CONTEXT, inputs_of, targets_of, transforms_of
 from pegboard_workflow.references import NAME, BadReference, Reference, references
+from pegboard_workflow.regexes import is_runaway, patterns_of
 from pegboard_workflow.transforms import NAMED
 
 MAX_CYCLES: Final = 20
+MAX_SHARE: Final = 1e12
+"""Of tokens or dollars; whatever is more was meant to be no limit."""
 _VALID_NAME: Final = re.compile(NAME)
 _WORKFLOW_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]*")
 _FOREACH: Final = frozenset(("item", "index"))
@@ -32,6 +35,7 @@ def problems_of(workflow: Workflow, prefix: str = "") -> list[Problem]:
     """What is wrong with a workflow by itself, nested ones included; `prefix` goes before the names of its nodes."""
     check = _Check(workflow, prefix)
     check.name()
+    check.schemas()
     for name, node in workflow.nodes.items():
         check.node(name, node)
     check.output()
@@ -51,6 +55,14 @@ class _Check:
         name = self._workflow.name
         if not _WORKFLOW_NAME.fullmatch(name):
             self._add("schema", None, f"`{name[:80]}` is no name of a workflow", "letters, digits and `._/-`")
+
+    def schemas(self) -> None:
+        """A pattern that could search for ever would stop the whole process, so none is ever applied."""
+        for key, schema in (("input", self._workflow.input), ("output_schema", self._workflow.output_schema)):
+            for pattern in patterns_of(schema):
+                if is_runaway(pattern):
+                    text = f"`{key}`: the pattern `{pattern[:80]}` repeats what varies, and could search for ever"
+                    self._add("schema", None, text, "a character that ends each repetition, as in `([a-z]+,)*`")
 
     def node(self, name: str, node: Node) -> None:
         if not _VALID_NAME.fullmatch(name):
@@ -86,8 +98,18 @@ class _Check:
         if node.foreach is not None and node.repeat is not None:
             self._add("schema", name, "it has both `foreach` and `repeat`", "a nested workflow for one of the two")
         self._targets(name, node)
+        for key, share in (("tokens", node.tokens), ("cost_usd", node.cost_usd)):
+            self._share(name, key, share)
         if node.run is not None:
             self._function(name, node)
+
+    def _share(self, name: str, key: str, share: Share | None) -> None:
+        if share is None:
+            return
+        for part, amount in (("min", share.min), ("optimal", share.optimal)):
+            if amount is not None and not 0 <= amount <= MAX_SHARE:  # nor what is no number at all
+                text = f"`{key}`: `{part}` is {amount:g}, and must be a number from 0 to {MAX_SHARE:g}"
+                self._add("schema", name, text)
 
     def _targets(self, name: str, node: Node) -> None:
         for target in targets_of(node):

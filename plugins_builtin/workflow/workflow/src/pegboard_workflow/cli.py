@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import shlex
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +14,15 @@ import click
 import msgspec
 from pegboard import Pegboard, config
 from pegboard.cli.contract import Answer, Output, command, option
+from pegboard.cli.fields import fields
+from pegboard.cli.inputs import Commands
 from pegboard.cli.render import table
+from pegboard.cli.run import GIVEN, Given
 from pegboard.cli.run import run as run_agent
-from pegboard.errors import PegboardError, UntrustedConfigError
+from pegboard.cli.targets import agent_object
+from pegboard.errors import PegboardError
 from pegboard.shape import near
+from pegboard.types import Agent
 
 from pegboard_workflow import library, picture
 from pegboard_workflow.agent import WorkflowAgent
@@ -36,10 +42,6 @@ _SHOWN: Final = 50
 def list_workflows() -> Answer:
     """List the workflows that can be run by name, of plugins and of files."""
     rows = asyncio.run(_on_board(_rows))
-    try:
-        library.in_project()
-    except UntrustedConfigError as error:
-        Output.current().warn(f"{error.message}; {error.hint}")
     shown = [[row["name"], row["plugin"] or "", str(row["nodes"]), row["description"]] for row in rows]
     nothing = "there are no workflows; put one into `.pegboard/workflows`, or install a plugin that has some"
     return Answer({"workflows": rows}, table(["NAME", "FROM", "NODES", "DESCRIPTION"], shown) if shown else nothing)
@@ -52,8 +54,10 @@ def show(target: str, kind: str) -> Answer:
     """Show a workflow: its nodes and what each waits for, as text, Mermaid or SVG."""
     agent = asyncio.run(_on_board(lambda board: _found(board, target)))
     if agent.problems:
-        raise WorkflowInvalidError(agent.name, agent.problems)
+        raise _unsound(target, agent.name, agent.problems)
     drawn = _PICTURES[kind](agent.workflow)
+    if kind == "text" and agent.workflow.input is not None:
+        drawn += f"\n\ninput:\n{textwrap.indent(fields(agent.workflow.input), '  ')}"
     graph = agent.plan.graph if agent.plan is not None else []
     data = {"name": agent.name, "nodes": graph, "format": kind, "picture": drawn, "workflow": data_of(agent.workflow)}
     return Answer(data, drawn)
@@ -64,7 +68,8 @@ def show(target: str, kind: str) -> Answer:
 def check(targets: tuple[str, ...]) -> Answer:
     """Check workflows whole: keys, references, circles, agents, and whether data fits. Nothing is run.
 
-    Without a name, all that can be run by name, and those of the project whether or not it is trusted.
+    Without a name, all that can be run by name, and those of the project whether or not it is trusted. The module of an
+    agent that is named as `module:object` is imported.
     """
     problems = asyncio.run(_on_board(lambda board: _judged(board, targets)))
     lines = [line for name, found in problems.items() for line in _verdict(name, found)]
@@ -73,9 +78,8 @@ def check(targets: tuple[str, ...]) -> Answer:
     error = None
     if unsound:
         name, found = next(iter(unsound.items()))
-        error = WorkflowInvalidError(name, found)
+        error = _unsound(name, name, found)
         error.message = f"{len(unsound)} of {len(problems)} workflows are not sound"
-        error.hint = f"peg workflow show {name}"
     return Answer(data, "\n".join(lines) or "there are no workflows to check", error=error)
 
 
@@ -88,23 +92,35 @@ def run(target: str, words: tuple[str, ...]) -> Answer:
     A workflow with a name is run as `peg run NAME` would, with the same options. A file that is named here is run
     without asking whether its folder is trusted.
     """
+    here = click.get_current_context()
     if _is_file(target):
-        name = _made_known(Path(target))
+        here.meta[GIVEN] = _given(target)
     else:
-        name = asyncio.run(_on_board(lambda board: _found(board, target))).name
-    context = run_agent.make_context("peg workflow run", [name, *words], parent=click.get_current_context())
-    with context:
+        words = (asyncio.run(_on_board(lambda board: _found(board, target))).name, *words)
+    with run_agent.make_context("peg workflow run", [*words], parent=here) as context:
         assert run_agent.callback is not None
         answer: Answer = run_agent.callback(**context.params)
     return answer
 
 
-def _made_known(path: Path) -> str:
-    """Have the boards of this process offer the workflow of a file; its name. Raises `WorkflowInvalidError`."""
-    name = library.load_workflow(path).name
-    paths = [str(path.absolute()), *config.load(tolerant=True).get("plugins.workflow.paths", ())]
-    os.environ["PEGBOARD__PLUGINS__WORKFLOW__PATHS"] = json.dumps(paths)
-    return name
+def _unsound(target: str, name: str, problems: Sequence[Problem]) -> WorkflowInvalidError:
+    """The error with the command that helps: what is wrong is told already, and is mended in the file."""
+    error = WorkflowInvalidError(name, problems)
+    error.hint = config.edit_hint(target) if _is_file(target) else f"peg help {problems[0].code}"
+    return error
+
+
+def _given(file: str) -> Given:
+    """The workflow of a file, as the agent to run. Raises `WorkflowInvalidError`."""
+    try:
+        workflow = library.load_workflow(file)
+    except WorkflowInvalidError as error:
+        raise _unsound(file, Path(file).stem, error.problems) from error
+    # As data: the plugin makes it into what runs, here and in whatever process goes on with the run.
+    agent: Agent = Agent(workflow.name, version=workflow.version, workflow=data_of(workflow))
+    shown = shlex.quote(file)
+    commands = Commands(file, f"peg workflow run {shown}", f"peg workflow show {shown}")
+    return Given(agent, str(Path(file).absolute()), commands)
 
 
 # --- finding -----------------------------------------------------------------------------------------------------
@@ -112,13 +128,14 @@ def _made_known(path: Path) -> str:
 
 async def _on_board(work: Callable[[Pegboard], Any]) -> Any:
     async with Pegboard(autoload=True, config=config.load()) as board:
+        board.locate_agents(agent_object)
         return await work(board)
 
 
 async def _found(board: Pegboard, target: str) -> WorkflowAgent:
     """The workflow of a file or name. Raises `WorkflowNotFoundError`."""
     if _is_file(target):
-        found = await board.add_agent(library.look_at(Path(target)).agent(_max_parallel()))
+        found = await board.add_agent(library.look_at(Path(target)).agent(max_parallel=_max_parallel()))
     elif target not in board.plugins.agents():
         names = [row["name"] for row in await _rows(board)]
         raise WorkflowNotFoundError(f"there is no workflow `{target}`{near(target, names)}")

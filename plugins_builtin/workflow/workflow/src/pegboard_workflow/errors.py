@@ -13,19 +13,49 @@ MOST_TOLD = 20
 """Problems that the message of an error spells out; all of them are in its `problems`."""
 
 PROBLEMS: Mapping[str, str] = {
-    "workflow.agent": "an agent that nothing here provides",
-    "workflow.condition": "a condition that cannot be read",
-    "workflow.cycle": "nodes, or workflows, that need one another in a circle",
-    "workflow.duplicate": "a key, and so a node, that is there twice",
-    "workflow.function": "a function that does not take the inputs of its node",
-    "workflow.needs": "a need for a node that there is not",
-    "workflow.reference": "a reference to nothing, or one that cannot be read",
-    "workflow.schema": "a key that there is not, or a value of the wrong kind",
-    "workflow.transform": "a transform that there is not",
-    "workflow.type": "data that does not fit what takes it",
-    "workflow.yaml": "a file that is no YAML, or more than a workflow can be",
+    "workflow.agent": """A node names an agent that nothing here provides.
+
+`peg agents list` shows the agents of plugins. One of your own is named as `module:object`, where the module
+lies in the working folder or beside the project's `.pegboard`; in Python, give the node the agent itself.""",
+    "workflow.condition": """A condition cannot be read.
+
+It knows references, numbers, texts in quotes, `true`, `false`, `null`, `== != < <= > >=`, `in`, `is present`,
+`is absent`, `and`, `or`, `not` and brackets.""",
+    "workflow.cycle": """Nodes, or workflows, need one another in a circle, which the message prints.
+
+A node waits for everything that its `inputs`, `when`, `foreach` and `needs` refer to. Take one of these away,
+or make the circle a `repeat`.""",
+    "workflow.duplicate": """A key is there twice, and YAML would keep the last one in silence. Give one of the
+nodes another name.""",
+    "workflow.function": """The function of a node does not take the inputs of the node.
+
+It is called with them by name, or with the one value where they are no mapping, and with the run as `ctx` where
+it has such a parameter.""",
+    "workflow.needs": """A need for a node that is not there. Nodes of the same workflow can be needed, and not
+those inside a nested one.""",
+    "workflow.reference": """A reference leads to nothing, or cannot be read.
+
+`$input`, `$nodes.NAME` and `$nodes.NAME.path[0]` are references; `$item` is there only with `foreach`, and
+`$last` and `$round` only with `repeat`. A dollar sign is written `$$`.""",
+    "workflow.schema": """A key that there is not, or a value of the wrong kind. The message says where, and
+what is near.""",
+    "workflow.transform": """A transform that there is not. The message names one that is near, where there is
+one.""",
+    "workflow.type": """Data does not fit what takes it, and this is sure from both JSON Schemas.
+
+A `transform` may bridge it, or a reference that goes deeper, such as `$nodes.NAME.findings`.""",
+    "workflow.yaml": """A file is no YAML, cannot be read, or is more than a workflow can be.
+
+It is read as YAML 1.2: one document, keys that are texts, and no tags.""",
 }
-"""The codes of problems that are found before anything runs."""
+"""The codes of problems that are found before anything runs, and what `peg help CODE` says of each."""
+STATES: Mapping[str, str] = {
+    "workflow.absent": """A node did not run, since something that it needs is absent: it failed and was not
+required, or was skipped.
+
+Refer to it with `?`, or set `accepts_absent`, to run without it.""",
+}
+"""Codes of what a run is degraded by."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, Final, Literal
 
 from pegboard.clock import elapsed_ms
+from pegboard.deadline import GRACE_S, AbandonedError
 from pegboard.errors import (
     BudgetExceededError,
     LoopLimitError,
@@ -27,13 +28,15 @@ from pegboard.types import Json
 from pegboard_workflow.binding import Bound
 from pegboard_workflow.budget import Budget
 from pegboard_workflow.errors import WorkflowFailedError
+from pegboard_workflow.isolation import failure_of, goes_up, within
 from pegboard_workflow.plan import Plan, Step, inputs_of
 from pegboard_workflow.references import Absent, IsAbsent, Scope, compile_value
-from pegboard_workflow.work import NEEDS_A_PERSON, Record, Work, items_of, value_of
+from pegboard_workflow.sizes import check_size
+from pegboard_workflow.work import ENDS_WORKFLOW, Record, Work, items_of, value_of
 
 State = Literal["waiting", "running", "done", "failed", "absent", "skipped", "cancelled"]
-_TELLING: Final = (*NEEDS_A_PERSON, BudgetExceededError, LoopLimitError, ModelFault, ModelUnavailableError)
-"""Errors that tell by themselves how the run ends: by a limit, for want of a person or of a model."""
+_TELLING: Final = (*ENDS_WORKFLOW, BudgetExceededError, LoopLimitError, ModelFault, ModelUnavailableError)
+"""Errors that tell by themselves how the run ends: by a limit, for want of a person, of room or of a model."""
 _YIELD_EVERY: Final = 64
 """Nodes that one worker does without a pause for others, where none of them waits for anything."""
 _NEVER: Final[Any] = Absent("", "it did not run")
@@ -42,7 +45,9 @@ _NEVER: Final[Any] = Absent("", "it did not run")
 class Execution:
     """One run."""
 
-    def __init__(self, plan: Plan, bounds: Sequence[Bound], ctx: RunContext, input: Json, parallel: int) -> None:
+    def __init__(
+        self, plan: Plan, bounds: Sequence[Bound], ctx: RunContext, input: Json, parallel: int, max_value_bytes: int
+    ) -> None:
         self.plan = plan
         self.ctx = ctx
         self.budget = Budget(ctx, plan)
@@ -50,6 +55,7 @@ class Execution:
         self._bounds = bounds
         self._results: list[Any] = [_NEVER] * size
         self.scope = Scope(input, self._results)
+        self.max_value_bytes = max_value_bytes
         self._states: list[State] = ["waiting"] * size
         self._missing = [len(step.needs) for step in plan.steps]
         self._unasked = [len(step.when_needs) for step in plan.steps]
@@ -63,7 +69,8 @@ class Execution:
         self._workers: set[asyncio.Task[None]] = set()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._unwanted: set[int] = set()
-        self._failed: tuple[Step, BaseException] | None = None
+        self._is_stopping = False
+        self._failed: tuple[Step, Exception] | None = None
         self._finished = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Json:
@@ -189,9 +196,11 @@ class Execution:
                 done += 1
                 if done % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
-        except Exception as error:  # a fault of this file: never to be waited for in vain
+        except (Exception, asyncio.CancelledError) as error:  # a fault of this file: never to be waited for in vain
             if not self._finished.done():
                 self._finished.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
         finally:
             self._workers.discard(worker)
             if not self._finished.done():
@@ -206,20 +215,32 @@ class Execution:
             record = await self._recorded(step)
         except IsAbsent as exc:
             self._lacks(step, exc.absent)
-        except asyncio.CancelledError:
-            if index not in self._unwanted:
+        except BaseException as error:
+            if isinstance(error, AbandonedError):
+                self.ctx.degrade(f"node `{step.name}`", f"it did not stop within {GRACE_S:g} s and was left behind")
+            if isinstance(error, asyncio.CancelledError) and index in self._unwanted:
+                self._over.append((index, "cancelled", Absent(step.name, "nobody wants it any more", skipped=True)))
+            elif self._is_from_outside(error, self._running[index]):
                 raise
-            self._over.append((index, "cancelled", Absent(step.name, "nobody wants it any more", skipped=True)))
-        except (Exception, SystemExit) as error:  # a function that calls `sys.exit` does not end the host
-            self._has_failed(step, error)
+            else:
+                self._has_failed(step, failure_of(step.name, error))
         else:
             self._has_ended(step, record, elapsed_ms(self.ctx.clock, started))
         finally:
             self._running.pop(index, None)
 
+    def _is_from_outside(self, error: BaseException, worker: asyncio.Task[None]) -> bool:
+        """Whether it is the worker that is ended: only `_stop` cancels it for good, whatever a node does to it."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._is_stopping
+        return not isinstance(error, Exception) and goes_up(error, worker)
+
     async def _recorded(self, step: Step) -> Record:
         """What comes of a node, as one step of its own name: read back where an earlier life of the run did it."""
+        self.scope.room = self.max_value_bytes
         inputs = self._inputs(step)
+        if step.grows:
+            check_size(inputs, self.max_value_bytes, "the input", step.name)
         if step.simple:
             function = step.call
             assert function is not None
@@ -227,7 +248,9 @@ class Execution:
 
             async def call() -> Record:
                 self.tell(step, "running")
-                return {"value": await function.function(*positional, **named)}
+                value = await within(function.function(*positional, **named), step.name)
+                check_size(value, self.max_value_bytes, "the output", step.name)
+                return {"value": value}
 
             if step.node.required:
                 return await self.ctx.step(step.op, inputs, call)  # type: ignore[no-any-return]  # a record
@@ -240,10 +263,11 @@ class Execution:
         if step.foreach is not None:
             return items_of(step, scope)
         if step.until is not None:
-            scope = Scope(scope.input, scope.results, {"round": 1, "last": None})
+            scope = Scope(scope.input, scope.results, {"round": 1, "last": None}, self.max_value_bytes)
         try:
             return step.inputs(scope)
         except IsAbsent:
+            scope.room = self.max_value_bytes
             return self._inputs_without(step, scope)
 
     def _inputs_without(self, step: Step, scope: Scope) -> Any:
@@ -287,11 +311,17 @@ class Execution:
         self.tell(step, "done", duration_ms=duration_ms)
         self._over.append((step.index, "done", value))
 
-    def _has_failed(self, step: Step, error: BaseException) -> None:
+    def ends(self, error: Exception) -> bool:
+        """Whether an error ends the workflow, also where the node is not required."""
+        return isinstance(error, ENDS_WORKFLOW) or (
+            isinstance(error, BudgetExceededError) and self.budget.is_of_the_workflow
+        )
+
+    def _has_failed(self, step: Step, error: Exception) -> None:
         reason = describe(error)
         code = error.code if isinstance(error, PegboardError) else "unknown"
         self._over.append((step.index, "failed", Absent(step.name, reason)))
-        if step.node.required or isinstance(error, NEEDS_A_PERSON):
+        if step.node.required or self.ends(error):
             if self._failed is None:
                 self._failed = step, error
             if not self._finished.done():
@@ -301,6 +331,7 @@ class Execution:
 
     async def _stop(self) -> None:
         """Cancel whoever works, and say of every node that has not come to its end that it will not."""
+        self._is_stopping = True
         if not self._finished.done():
             self._finished.cancel()
         workers = list(self._workers)
@@ -341,13 +372,11 @@ class Execution:
         return failure
 
     def _output(self) -> Json:
-        """What the workflow gives: by its mapping, or what its last nodes gave."""
+        """What the workflow gives. Raises `WorkflowFailedError` where that is absent, `NodeDataError` for too much."""
         try:
-            if self.plan.output is not None:
-                return self.plan.output(self.scope)
-            if len(self.plan.ends) == 1:
-                return self._end(self.plan.ends[0])
-            return {self.plan.names[index]: self._marked(index) for index in self.plan.ends}
+            output = self._shown()
+            check_size(output, self.max_value_bytes, "the output of the workflow")
+            return output
         except IsAbsent as exc:
             text = f"the output needs `{exc.absent.node}`: {exc.absent.reason}"
             raise self._with_finished(
@@ -355,6 +384,15 @@ class Execution:
             ) from exc
         except PegboardError as error:
             raise self._with_finished(error) from None
+
+    def _shown(self) -> Json:
+        """By the mapping of the workflow, or what its last nodes gave."""
+        if self.plan.output is not None:
+            self.scope.room = self.max_value_bytes
+            return self.plan.output(self.scope)
+        if len(self.plan.ends) == 1:
+            return self._end(self.plan.ends[0])
+        return {self.plan.names[index]: self._marked(index) for index in self.plan.ends}
 
     def _end(self, index: int) -> Json:
         value = self._results[index]

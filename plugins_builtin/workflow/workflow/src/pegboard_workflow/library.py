@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Unpack
 
 from pegboard import config
 from pegboard.errors import PegboardError, UntrustedConfigError
 from pegboard.regular import read_regular
 
-from pegboard_workflow.agent import WorkflowAgent
+from pegboard_workflow.agent import Allowed, WorkflowAgent
 from pegboard_workflow.check import problems_of
 from pegboard_workflow.errors import Problem, WorkflowInvalidError
 from pegboard_workflow.model import Workflow, workflow_of
@@ -34,10 +34,10 @@ class Found(NamedTuple):
     workflow: Workflow | None
     problems: Sequence[Problem] = ()
 
-    def agent(self, max_parallel: int) -> WorkflowAgent:
-        """The agent that runs it, or tells what is wrong with it."""
+    def agent(self, **allowed: Unpack[Allowed]) -> WorkflowAgent:
+        """The agent that runs it, or tells what is wrong with it; `allowed` is what the operator allows."""
         workflow = self.workflow or Workflow(name=self.name, nodes={})
-        return WorkflowAgent(workflow, problems=self.problems, max_parallel=max_parallel)
+        return WorkflowAgent(workflow, problems=self.problems, **allowed)
 
 
 def load_workflow(path: str | Path) -> Workflow:

@@ -80,7 +80,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Agents to try after the first, in order."""
     retry: Retry = NO_RETRY
     timeout_s: Limit | None = None
-    """For one attempt; of a `foreach`, for one of one item."""
+    """For one attempt, and again for each transform that is a function; of a `foreach`, for those of one item."""
     priority: int = 0
     """Higher goes first, where not all can."""
     tokens: Share | None = None

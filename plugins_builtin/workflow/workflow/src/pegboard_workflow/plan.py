@@ -28,6 +28,7 @@ class Step:
         "call",
         "dependents",
         "foreach",
+        "grows",
         "hard",
         "index",
         "inputs",
@@ -55,6 +56,8 @@ class Step:
         """What its condition refers to: it is judged when these are there, whatever else is not."""
         self.dependents: list[int] = []
         self.when_dependents: list[int] = []
+        self.grows = False
+        """Whether its inputs hold data, and are not only what the workflow itself says."""
         self.hard: frozenset[int] = frozenset()
         """Those of `needs` without which it cannot run, unless its agent takes nothing in their place."""
         self.inputs: Value
@@ -124,6 +127,7 @@ class Plan:
         step = Step(index, name, node)
         data = inputs_of(node)
         used = list(data_references(node))
+        step.grows = bool(used)
         condition = Condition(node.when) if node.when is not None else None
         asked = condition.references if condition else ()
         step.needs = self._indices([*node.needs, *_nodes(used), *_nodes(asked)])

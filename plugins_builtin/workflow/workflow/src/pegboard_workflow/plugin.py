@@ -32,6 +32,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     paths: tuple[str, ...] = ()
     project: bool = True
     max_parallel: int = 64
+    max_value_bytes: int = 16_777_216
+
+    @property
+    def allowed(self) -> workflow_agent.Allowed:
+        """What the operator allows a workflow."""
+        return {"max_parallel": self.max_parallel, "max_value_bytes": self.max_value_bytes}
 
 
 class Plugin:
@@ -40,6 +46,7 @@ class Plugin:
     def __init__(self) -> None:
         self._settings = Settings()
         self._pool = DaemonPool(1, "pegboard-workflow-files")
+        self._warned = False
 
     def activate(self, ctx: HostContext) -> None:
         """Read the settings."""
@@ -51,7 +58,7 @@ class Plugin:
         """An agent that is a graph becomes one that runs it."""
         if agent.config.workflow is None or agent.execute is not None:
             return await call_next(agent)
-        made = workflow_agent.WorkflowAgent.of_config(agent.config, max_parallel=self._settings.max_parallel)
+        made = workflow_agent.WorkflowAgent.of_config(agent.config, **self._settings.allowed)
         return await call_next(made)
 
     @hookimpl
@@ -72,5 +79,11 @@ class Plugin:
             try:
                 found += library.in_project()
             except UntrustedConfigError as error:
-                ctx.log.warning("%s; %s", error.message, error.hint)
-        return [each.agent(self._settings.max_parallel) for each in found]
+                self._warn(ctx, error)
+        return [each.agent(**self._settings.allowed) for each in found]
+
+    def _warn(self, ctx: HostContext, error: UntrustedConfigError) -> None:
+        """Once, however often the board asks."""
+        if not self._warned:
+            ctx.log.warning("%s; %s", error.message, error.hint)
+        self._warned = True

@@ -14,6 +14,7 @@ import msgspec
 
 from pegboard_workflow.errors import NodeDataError
 from pegboard_workflow.model import kind_of
+from pegboard_workflow.sizes import MAX_VALUE_BYTES
 
 NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]*"
 LOCALS: Final = ("item", "index", "output", "last", "round")
@@ -54,13 +55,17 @@ class IsAbsent(Exception):
 class Scope:
     """What references are resolved in."""
 
-    __slots__ = ("input", "local", "results")
+    __slots__ = ("input", "local", "results", "room")
 
-    def __init__(self, input: Any, results: Sequence[Any], local: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, input: Any, results: Sequence[Any], local: Mapping[str, Any] | None = None, room: int = MAX_VALUE_BYTES
+    ) -> None:
         self.input = input
         self.results = results
         """By the position of the node; `Absent` where there is none."""
         self.local = local
+        self.room = room
+        """How many characters of text may still be put together; what is only referred to takes no memory."""
 
 
 Value: TypeAlias = Callable[[Scope], Any]
@@ -205,7 +210,16 @@ def _text(template: str, position: Callable[[str], int]) -> Value:
         pieces.append("$" if match[1] is None else compile_reference(parse(match[1]), position))
         end = match.end()
     pieces.append(template[end:])
-    return lambda scope: "".join(piece if isinstance(piece, str) else as_text(piece(scope)) for piece in pieces)
+    return lambda scope: "".join(_filled(pieces, template, scope))
+
+
+def _filled(pieces: Sequence[str | Value], template: str, scope: Scope) -> Iterator[str]:
+    for piece in pieces:
+        text = piece if isinstance(piece, str) else as_text(piece(scope))
+        scope.room -= len(text)
+        if scope.room < 0:
+            raise NodeDataError(f"the text of `{template[:80]}` is too large; hand on the name of a file instead")
+        yield text
 
 
 def as_text(value: Any) -> str:

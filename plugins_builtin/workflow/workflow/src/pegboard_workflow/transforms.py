@@ -144,6 +144,21 @@ NAMED: Final[Mapping[str, Callable[[Any], Any]]] = {
 """Every transform by its name."""
 
 _STRINGS: Final[JsonObject] = {"type": "array", "items": {"type": "string"}}
+_TAKES: Final[Mapping[str, Sequence[str]]] = {
+    "compact": ("array", "object"),
+    "count": ("array", "object", "string"),
+    "first": ("array",),
+    "flatten": ("array", "object"),
+    "join": ("array",),
+    "json": ("string",),
+    "keys": ("object",),
+    "last": ("array",),
+    "merge": ("array",),
+    "sort": ("array",),
+    "unique": ("array",),
+    "values": ("object",),
+}
+"""The JSON types that a transform takes; the others take any value."""
 _RESULTS: Final[Mapping[str, JsonObject]] = {
     "count": {"type": "integer"},
     "flatten": {"type": "array"},
@@ -154,6 +169,11 @@ _RESULTS: Final[Mapping[str, JsonObject]] = {
     "text": {"type": "string"},
     "values": {"type": "array"},
 }
+
+
+def schema_taken(name: str) -> Schema:
+    """What a transform takes; `None` is anything."""
+    return {"type": list(_TAKES[name])} if name in _TAKES else None
 
 
 def schema_after(name: str, schema: Schema) -> Schema:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pegboard.errors import (
     ApprovalNeededError,
     BudgetExceededError,
     PegboardError,
-    RunFailedError,
+    RunCancelledError,
+    StorageExhaustedError,
     ToolUnsafeUnknownError,
     describe,
 )
@@ -26,15 +27,20 @@ from pegboard.types import Agent, RunResult, to_json
 from pegboard_workflow.binding import Bound
 from pegboard_workflow.budget import UNBOUNDED, Budget, Purse
 from pegboard_workflow.errors import NodeDataError, NodeTimeoutError, RepeatLimitError
+from pegboard_workflow.isolation import NodeOverdue, failure_of, goes_up, within
 from pegboard_workflow.model import kind_of
 from pegboard_workflow.plan import FunctionCall, Step
 from pegboard_workflow.references import Absent, Scope
+from pegboard_workflow.sizes import check_size, size_of, too_large
+from pegboard_workflow.transforms import NAMED
 
-NEEDS_A_PERSON: Final = (ApprovalNeededError, ToolUnsafeUnknownError)
-"""They end the run whatever the node says: it goes on when somebody has decided."""
-NOT_REPEATED: Final = (*NEEDS_A_PERSON, BudgetExceededError)
+ENDS_WORKFLOW: Final = (ApprovalNeededError, RunCancelledError, StorageExhaustedError, ToolUnsafeUnknownError)
+"""They end the run whatever the node says: it goes on when somebody has decided, or has made room."""
+NOT_REPEATED: Final = (*ENDS_WORKFLOW, BudgetExceededError)
 _PLAIN: Final = (str, int, float, bool, type(None), list, dict)
 _POOL: Final = DaemonPool(name="pegboard-workflow")
+_QUICK: Final = frozenset(map(id, NAMED.values()))
+"""Transforms that need neither a thread nor a limit: ours, on values of a bounded size."""
 
 Record = dict[str, Any]
 Note = list[str | None]
@@ -47,6 +53,10 @@ class Flow(Protocol):
     ctx: RunContext
     budget: Budget
     scope: Scope
+    max_value_bytes: int
+
+    def ends(self, error: Exception) -> bool:
+        """Whether an error ends the workflow, also where the node is not required."""
 
     def tell(self, step: Step, state: str, **more: Any) -> None:
         """Write an event."""
@@ -90,10 +100,8 @@ class Work:
     async def _settled(self, make: Callable[[], Awaitable[Any]], name: str) -> Record:
         try:
             record: Record = {"value": await make()}
-        except NEEDS_A_PERSON:
-            raise
         except Exception as error:
-            if self._node.required:
+            if self._node.required or self._flow.ends(error):
                 raise
             code = error.code if isinstance(error, PegboardError) else "unknown"
             self._note(f"node `{name}`", f"it failed: {describe(error)}", code)
@@ -114,20 +122,24 @@ class Work:
     async def _each(self, items: Sequence[Any]) -> list[Any]:
         """Every item; the results in the order of the items. A required node fails with its first item."""
         results: list[Any] = [None] * len(items)
+        room = most_bytes = self._flow.max_value_bytes
         left = iter(range(len(items)))
         most = min(self._node.concurrency, len(items))
         self._among = max(1, len(items))
 
         async def work() -> None:
+            nonlocal room
             for index in left:
                 results[index] = await self._item(index, items[index])
+                room -= size_of(results[index], room)
+                if room < 0:
+                    raise too_large(f"the list of the results of node `{self._step.name}`", most_bytes)
 
         await all_of([work() for _ in range(most)])
         return results
 
     async def _item(self, index: int, item: Any) -> Any:
-        scope = Scope(self._flow.scope.input, self._flow.scope.results, {"item": item, "index": index})
-        inputs = self._step.inputs(scope)
+        inputs = self._inputs({"item": item, "index": index})
         # A work of its own: what is degraded belongs to the item, and is read back with it.
         work = Work(self._flow, self._step, self._bound)
         work._purse, work._among = self._purse, self._among
@@ -150,9 +162,8 @@ class Work:
         last: Any = None
         for number in range(1, repeat.at_most + 1):
             local = {"round": number, "last": last}
-            scope = Scope(self._flow.scope.input, self._flow.scope.results, local)
-            last = await self._round(number, self._step.inputs(scope))
-            if self._step.until(Scope(scope.input, scope.results, {**local, "output": last})):
+            last = await self._round(number, self._inputs(local))
+            if self._step.until(self._scope({**local, "output": last})):
                 return last
         text = f"`{repeat.until}` did not hold in {repeat.at_most} rounds"
         if repeat.at_limit == "fail":
@@ -172,13 +183,29 @@ class Work:
         taken, self._notes = self._notes, []
         return taken
 
+    def _scope(self, local: Mapping[str, Any]) -> Scope:
+        return Scope(self._flow.scope.input, self._flow.scope.results, local, self._flow.max_value_bytes)
+
+    def _inputs(self, local: Mapping[str, Any]) -> Any:
+        inputs = self._step.inputs(self._scope(local))
+        check_size(inputs, self._flow.max_value_bytes, "an input", self._step.name)
+        return inputs
+
     # --- attempts
 
     async def _one(self, inputs: Any) -> Any:
-        """The value of one call, after its transforms."""
-        value = await self._attempts(inputs)
+        """The value of one call, after its transforms; each of those has the time of an attempt."""
+        value = self._bounded(await self._attempts(inputs))
         for transform in self._step.transforms:
-            value = transform(value)
+            if id(transform) in _QUICK or self._node.inline:
+                value = transform(value)
+            else:
+                value = await self._isolated(lambda transform=transform, value=value: _POOL.run(transform, value))  # type: ignore[misc]  # binds the loop's values
+            self._bounded(value)
+        return value
+
+    def _bounded(self, value: Any) -> Any:
+        check_size(value, self._flow.max_value_bytes, "the output", self._step.name)
         return value
 
     async def _attempts(self, inputs: Any) -> Any:
@@ -190,7 +217,7 @@ class Work:
             delay_s = self._node.retry.delay_s
             for attempt in range(1, self._node.retry.attempts + 1):
                 try:
-                    value = await self._limited(ask)
+                    value = await self._isolated(ask)
                 except NOT_REPEATED:
                     raise
                 except Exception as error:
@@ -205,7 +232,7 @@ class Work:
         assert failed is not None
         raise failed
 
-    def _asked(self, inputs: Any) -> Iterator[tuple[str | None, Callable[[], Awaitable[Any]]]]:
+    def _asked(self, inputs: Any) -> Iterator[tuple[str | None, Callable[[], Coroutine[Any, Any, Any]]]]:
         """Who is asked, in order; the first has no name, since it is no fallback."""
         targets = list(self._bound.targets)
         function = self._step.call
@@ -222,17 +249,25 @@ class Work:
         if delay_s > 0:
             await self._ctx.clock.sleep(delay_s)
 
-    async def _limited(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        seconds = self._node.timeout_s
-        if seconds is None:
-            return await ask()
-        limit = asyncio.timeout(seconds)
+    async def _isolated(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """What somebody else's code gives, within the limit of the node."""
+        task = asyncio.current_task()
         try:
-            async with limit:
-                return await ask()
-        except TimeoutError as exc:
-            if not limit.expired():  # of something inside
+            return await self._limited(ask)
+        except Exception:
+            raise
+        except BaseException as exc:
+            if goes_up(exc, task):
                 raise
+            raise failure_of(self._step.name, exc) from exc
+
+    async def _limited(self, ask: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        seconds = self._node.timeout_s
+        if seconds is None and self._step.call is None:
+            return await ask()  # a run that is cancelled may take its time to put things in order
+        try:
+            return await within(ask(), self._step.name, seconds)
+        except NodeOverdue as exc:
             raise NodeTimeoutError(
                 f"node `{self._step.name}` reached its limit of {seconds:g} s",
                 hint=self._hint,
@@ -240,14 +275,11 @@ class Work:
 
     async def _call_function(self, function: FunctionCall, inputs: Any) -> Any:
         positional, named = function.arguments(inputs, self._ctx)
-        try:
-            if function.is_async or self._node.inline:
-                value = function.function(*positional, **named)
-            else:
-                value = await _POOL.run(function.function, *positional, **named)
-            return await value if inspect.isawaitable(value) else value
-        except SystemExit as exc:  # in a task it would end the host
-            raise RunFailedError(f"the function of node `{self._step.name}` called `sys.exit`") from exc
+        if function.is_async or self._node.inline:
+            value = function.function(*positional, **named)
+        else:
+            value = await _POOL.run(function.function, *positional, **named)
+        return await value if inspect.isawaitable(value) else value
 
     async def _call_agent(self, agent: Agent, inputs: Any) -> Any:
         limits = self._purse.limits(self._among)

@@ -9,8 +9,9 @@ import msgspec
 from pegboard.interfaces import RunContext
 
 from pegboard_codeanalysis.agents import schemas
-from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Part, Shared, config_of
+from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Shared, config_of
 from pegboard_codeanalysis.agents.evidence import of_groups
+from pegboard_codeanalysis.agents.excerpts import Part
 from pegboard_codeanalysis.agents.review import parts_of
 from pegboard_codeanalysis.agents.words import counted, listed, number, share
 from pegboard_codeanalysis.analysis.model import History
@@ -69,15 +70,15 @@ def make(shared: Shared) -> ArchitectureAnalysis:
     return ArchitectureAnalysis(
         shared,
         config_of(
-            NAME, "Dependencies, circles, layers, hot spots and the test map of a code base", _INSTRUCTIONS,
+            shared, NAME, "Dependencies, circles, layers, hot spots and the test map of a code base", _INSTRUCTIONS,
             input_schema=schemas.target(), output=output, capabilities=("code.architecture",),
         ),
     )  # fmt: skip
 
 
 def untested(rows: Sequence[TestRow]) -> list[TestRow]:
-    """Modules that no test reaches in any of the ways that were looked for."""
-    return [row for row in rows if not row.tests]
+    """Modules that no test is known to reach; those whose package is tested beside them may be."""
+    return [row for row in rows if row.how in ("", "distribution")]
 
 
 def _summary(shape: Architecture, history: History) -> str:
@@ -113,12 +114,12 @@ def _cut_text(shape: Architecture) -> str:
         return ""
     cuts = shape.cuts[package]
     total = sum(cut.count for cut in cuts)
-    return f"; {counted(total, 'import')} stand against a clean order of the parts of `{package}`"
+    return f"; {counted(total, 'import stands', 'imports stand')} against a clean order of the parts of `{package}`"
 
 
 def _parts(shape: Architecture, history: History) -> tuple[Part, ...]:
     cuts = [
-        f"{cut.example} {cut.importer} -> {cut.imported}, {cut.count} imports"
+        f"{cut.example} {cut.importer} -> {cut.imported}, {counted(cut.count, 'import')}"
         for some in shape.cuts.values()
         for cut in some
     ]

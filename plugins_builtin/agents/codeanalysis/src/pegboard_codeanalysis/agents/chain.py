@@ -15,30 +15,34 @@ from pegboard.interfaces import RunContext
 from pegboard.threads import DaemonPool
 from pegboard.types import AgentConfig
 
-from pegboard_codeanalysis.agents import quality, schemas
+from pegboard_codeanalysis.agents import schemas
 from pegboard_codeanalysis.agents.base import (
     MOST_CLAIMS,
     AnalysisAgent,
     Asked,
     Computed,
-    Part,
     Shared,
     config_of,
     root_of,
 )
+from pegboard_codeanalysis.agents.documentation import near
 from pegboard_codeanalysis.agents.evidence import Claim, of_groups, sentence
+from pegboard_codeanalysis.agents.excerpts import Part
 from pegboard_codeanalysis.agents.review import parts_of
-from pegboard_codeanalysis.agents.words import counted, number
+from pegboard_codeanalysis.agents.telling import claims_told, dropped_told, groups_told, severities
+from pegboard_codeanalysis.agents.words import counted, visible
 from pegboard_codeanalysis.analysis.model import SEVERITIES, Finding
 from pegboard_codeanalysis.analysis.results import DEFAULT_RANGE, Changes, Topic
 from pegboard_codeanalysis.analysis.review import counts, groups, order
 from pegboard_codeanalysis.report import folder
-from pegboard_codeanalysis.report.model import at_least, degraded_of, section_of
+from pegboard_codeanalysis.report.model import Section, at_least, degraded_of, section_of
 from pegboard_codeanalysis.report.sarif import sarif_of
 
 Verdict = Literal["approve", "comment", "request_changes"]
 _POOL: Final = DaemonPool(size=1, name="pegboard-codereview")
 _MOST_FILES: Final = 300
+MOST_GROUPS: Final = 20
+"""Kinds of findings that a person is told of."""
 _VERDICTS: Final[dict[Verdict, str]] = {
     "approve": "nothing stands against it",
     "comment": "nothing must change, and something is worth a look",
@@ -61,7 +65,7 @@ class _OverRange(AnalysisAgent):
         rows = groups(found)
         python = [each for each in changes.files if each.language == "Python" and each.status != "removed"]
         return Computed(
-            summary=self.told(changes, found),
+            summary=self.told(changes, found) if changes.files else nothing_in(asked),
             claims=of_groups(rows, MOST_CLAIMS),
             confidence=0.5 if changes.degraded else 1.0,
             output={
@@ -81,13 +85,13 @@ class _OverRange(AnalysisAgent):
             degraded=(*changes.degraded, *project.degraded),
             stages=tuple(project.stages),
             lines=_lines(changes),
+            commit=changes.head,
         )
 
     def told(self, changes: Changes, found: Sequence[Finding]) -> str:
         """The summary."""
-        by = counts(found)
-        worst = ", ".join(f"{by[severity]} {severity}" for severity in SEVERITIES if by[severity])
-        return f"In the lines that are new: {worst}." if worst else "Nothing in the lines that are new."
+        by = severities(counts(found))
+        return f"In the lines that are new: {by}." if by else "Nothing in the lines that are new."
 
     def more(self, changes: Changes, python: Sequence[Any]) -> tuple[Part, ...]:
         """What a model should know beside the findings."""
@@ -107,7 +111,7 @@ class ChangeReview(_OverRange):
         """What the range is, before what is wrong with it."""
         lines = sum(each.added_lines for each in changes.files)
         head = f"{counted(len(changes.subjects), 'commit')} in {counted(len(changes.files), 'file')}"
-        return f"{head}, {number(lines)} new lines. {super().told(changes, found)}"
+        return f"{head}, {counted(lines, 'new line')}. {super().told(changes, found)}"
 
 
 class SecurityReview(_OverRange):
@@ -142,21 +146,21 @@ class ChangeApproval(AnalysisAgent):
         judged = [claim for claim in claims if claim.by == "model"]
         verdict = _verdict(by, judged, absent=any(section.absent for section in sections))
         missing = [f"{section.agent} gave nothing: {section.absent}" for section in sections if section.absent]
-        summary = f"{verdict}: {_VERDICTS[verdict]}. {'. '.join(missing)}".strip()
+        told = f"{verdict}: {_VERDICTS[verdict]}. {'. '.join(missing)}".strip()
         fails = asked.fail_on is not None and at_least(by, asked.fail_on) > 0
         return Computed(
-            summary=summary,
+            summary=told if changes.files else nothing_in(asked),
             claims=_first(claims),
             confidence=round(min([section.confidence for section in sections if not section.absent], default=0.1), 3),
             output={
-                "verdict": verdict,
+                "verdict": verdict if changes.files else None,
                 "counts": by,
                 "fail_on": asked.fail_on,
                 "fails": fails,
                 "range": asked.range or DEFAULT_RANGE,
                 "findings": msgspec.to_builtins(found),
                 "reasons": [sentence(group) for group in groups(found) if group.severity in ("high", "medium")][:10],
-                "said": [section.model_said or section.summary for section in sections if not section.absent],
+                "said": [_said(each) for each in sections if not each.absent],
             },
             degraded=degraded_of(tuple(_given(asked).values())),
             lines=_lines(changes),
@@ -164,11 +168,11 @@ class ChangeApproval(AnalysisAgent):
 
     async def finish(self, ctx: RunContext, asked: Asked, output: dict[str, Any]) -> dict[str, Any]:
         """Write the findings where a code host or an editor takes them, and the text for people."""
-        text = _text(output)
         found = [msgspec.convert(row, Finding) for row in output["findings"]]
+        text = _text(output, found)
         sarif = sarif_of(found, versions=folder.versions())
         files = {
-            "review.md": f"# {output['range']}\n\n{text}\n".encode("utf-8", "backslashreplace"),
+            "review.md": visible(f"# {output['range']}\n\n{text}\n").encode("utf-8", "backslashreplace"),
             "findings.sarif": msgspec.json.format(msgspec.json.encode(sarif), indent=1),
             "review.json": msgspec.json.format(msgspec.json.encode(output), indent=1),
         }
@@ -177,9 +181,9 @@ class ChangeApproval(AnalysisAgent):
         async def write() -> dict[str, str]:
             return await _POOL.run(folder.write, workspace, ctx.root, files, self.shared.host)
 
-        failed = f"\n\n{quality.verdict(output['fail_on'], output['counts'])}" if output["fails"] else ""
         written = await ctx.step("report", {"run": ctx.root}, write)
-        return {**output, "report": written, "text": f"{text}\n\nreview: {written['md']}{failed}"}
+        where = "" if output["verdict"] is None else f"\n\nreview: {near(written['md'])}"
+        return {**output, "report": written, "text": f"{text}{where}"}
 
 
 # --- the agents --------------------------------------------------------------------------------------------------
@@ -208,30 +212,25 @@ def make(shared: Shared) -> tuple[AnalysisAgent, ...]:
         files=schemas.ROWS, files_left_out={"type": "integer"}, counts=schemas.FIGURES, groups=schemas.ROWS,
         findings=schemas.ROWS, skipped=schemas.ROWS,
     )  # fmt: skip
-    output["required"] = [*output["required"], "path", "range", "fail_on"]
-    made = [
-        kind(shared, _config(name, about, told, capability, output))
-        for name, (kind, about, capability, told) in _ABOUT.items()
-    ]
-    return (*made, ChangeApproval(shared, _approval_config()))
-
-
-def _config(name: str, about: str, told: str, capability: str, output: Any) -> AgentConfig:
     asked = schemas.target(range=schemas.RANGE, fail_on=schemas.FAIL_ON)
-    return config_of(name, about, told, input_schema=asked, output=output, capabilities=(capability,))
+    made = [
+        kind(shared, config_of(shared, name, about, told, input_schema=asked, output=output, capabilities=(able,)))
+        for name, (kind, about, able, told) in _ABOUT.items()
+    ]
+    return (*made, ChangeApproval(shared, _approval_config(shared)))
 
 
-def _approval_config() -> AgentConfig:
+def _approval_config(shared: Shared) -> AgentConfig:
     output = schemas.output(
-        verdict={"type": "string", "enum": list(_VERDICTS)}, counts=schemas.FIGURES, fail_on=schemas.FAIL_ON,
-        fails={"type": "boolean"}, range=schemas.TEXT, findings=schemas.ROWS, reasons=schemas.TEXTS,
-        said=schemas.TEXTS, report=schemas.FIGURES, text=schemas.TEXT,
+        verdict={"type": ["string", "null"], "enum": [*_VERDICTS, None]}, counts=schemas.FIGURES,
+        fail_on=schemas.FAIL_ON, fails={"type": "boolean"}, range=schemas.TEXT, findings=schemas.ROWS,
+        reasons=schemas.TEXTS, said=schemas.TEXTS, report=schemas.FIGURES,
     )  # fmt: skip
-    output["required"] = [*output["required"], "verdict", "text", "fails"]
     others = {"review": schemas.ABSENT, "security": schemas.ABSENT, "performance": schemas.ABSENT}
     asked = schemas.target(range=schemas.RANGE, fail_on=schemas.FAIL_ON, **others)
     about = "The verdict on a range of commits, from what the reviewers found"
     return config_of(
+        shared,
         "change_approval",
         about,
         "You decide.",
@@ -281,9 +280,25 @@ def _first(claims: Sequence[Claim]) -> tuple[Claim, ...]:
     return tuple(ranked[:MOST_CLAIMS])
 
 
-def _text(output: Mapping[str, Any]) -> str:
-    lines = [output["summary"], "", *output["said"], ""]
-    for claim in output["claims"]:
-        lines.append(f"{claim['severity']:<6}  {claim['claim']}")
-        lines.append(f"        {'  '.join(claim['evidence'][:3])}")
-    return "\n".join(lines).rstrip()
+def _said(section: Section) -> str:
+    dropped = dropped_told(len(section.dropped_claims))
+    return f"{section.agent}: {section.model_said or section.summary} {dropped}".rstrip()
+
+
+def _text(output: Mapping[str, Any], found: Sequence[Finding]) -> str:
+    """The verdict, what each reviewer says, and every finding but notes; where there is nothing, that alone."""
+    if output["verdict"] is None:
+        return str(output["summary"])
+    judged = [claim for claim in msgspec.convert(output["claims"], list[Claim]) if claim.by == "model"]
+    graver = [group for group in groups(found) if group.severity != "note"]
+    lines = [output["summary"], "", *output["said"]]
+    if judged or graver:
+        lines += ["", *claims_told(judged), *groups_told(graver, MOST_GROUPS, "`review.json`")]
+    notes = output["counts"]["note"]
+    lines += [f"and {counted(notes, 'note')}, in `review.json`"] if notes else []
+    return "\n".join(lines)
+
+
+def nothing_in(asked: Asked) -> str:
+    """What is said of a range without a change."""
+    return f"nothing to review: `{asked.range or DEFAULT_RANGE}` changes no file."

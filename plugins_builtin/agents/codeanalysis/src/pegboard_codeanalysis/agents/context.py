@@ -10,7 +10,8 @@ import msgspec
 from pegboard.interfaces import RunContext
 
 from pegboard_codeanalysis.agents import schemas
-from pegboard_codeanalysis.agents.base import AnalysisAgent, Asked, Computed, Part, Shared, config_of
+from pegboard_codeanalysis.agents.base import AnalysisAgent, Asked, Computed, Shared, config_of
+from pegboard_codeanalysis.agents.excerpts import Part
 from pegboard_codeanalysis.agents.words import counted, listed, number
 from pegboard_codeanalysis.analysis.model import Degradation, FileEntry, History
 from pegboard_codeanalysis.analysis.results import Survey
@@ -71,11 +72,10 @@ def make(shared: Shared) -> ContextGathering:
         figures=schemas.FIGURES, languages=schemas.ROWS, packages=schemas.ROWS, metadata=schemas.FIGURES,
         history=schemas.FIGURES, skipped=schemas.ROWS,
     )  # fmt: skip
-    output["required"] = [*output["required"], *("root", "exclude", "fail_on")]
     return ContextGathering(
         shared,
         config_of(
-            NAME, "What a code base is: files, languages, packages, dependencies, history", _INSTRUCTIONS,
+            shared, NAME, "What a code base is: files, languages, packages, dependencies, history", _INSTRUCTIONS,
             input_schema=schemas.target(fail_on=schemas.FAIL_ON), output=output, capabilities=("code.context",),
         ),
     )  # fmt: skip
@@ -96,7 +96,15 @@ def _short(history: History) -> dict[str, Any]:
 
 
 def _no_history(history: History) -> tuple[Degradation, ...]:
-    return () if history.available else (Degradation(what="git history", why=history.reason),)
+    return () if _has_history(history) else (Degradation(what="git history", why=_no_history_because(history)),)
+
+
+def _has_history(history: History) -> bool:
+    return history.available and history.commits > 0
+
+
+def _no_history_because(history: History) -> str:
+    return history.reason or "there is no commit yet"
 
 
 def _summary(survey: Survey, history: History, figures: dict[str, int]) -> str:
@@ -122,8 +130,8 @@ def _summary(survey: Survey, history: History, figures: dict[str, int]) -> str:
 
 
 def _about_history(history: History) -> str:
-    if not history.available:
-        return f"There is no history to draw on: {history.reason}."
+    if not _has_history(history):
+        return f"There is no history to draw on: {_no_history_because(history)}."
     first, last = (datetime.fromtimestamp(at, UTC).date() for at in (history.first_at, history.last_at))
     scope = "" if history.complete else "the last "
     return (

@@ -11,10 +11,12 @@ import msgspec
 from pegboard.interfaces import RunContext
 from pegboard.threads import DaemonPool
 
-from pegboard_codeanalysis.agents import quality, schemas
-from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Part, Shared, config_of
+from pegboard_codeanalysis.agents import schemas
+from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Shared, config_of
 from pegboard_codeanalysis.agents.context import project_name
 from pegboard_codeanalysis.agents.evidence import of_groups
+from pegboard_codeanalysis.agents.excerpts import Part
+from pegboard_codeanalysis.agents.telling import claims_told, dropped_told, not_analysed, severities
 from pegboard_codeanalysis.agents.words import counted, number, paragraph, share
 from pegboard_codeanalysis.analysis.model import Finding
 from pegboard_codeanalysis.analysis.results import Architecture, Documentation
@@ -33,6 +35,8 @@ from pegboard_codeanalysis.report.model import (
 NAME: Final = "documentation_generation"
 MOST_FIRST: Final = 8
 MOST_TOLD: Final = 5
+MOST_FINDINGS: Final = 200
+"""In the output; all of them are in `report.json`."""
 _POOL: Final = DaemonPool(size=2, name="pegboard-codeanalysis")
 _INSTRUCTIONS: Final = (
     "You judge the documentation: who is left alone with what, and which few texts would help most. Your summary "
@@ -77,7 +81,9 @@ class DocumentationGeneration(AnalysisAgent):
             "report": written,
             "fail_on": asked.fail_on,
             "fails": fails,
-            "text": _text(report, written, asked.fail_on if fails else None),
+            "findings": msgspec.to_builtins(report.findings[:MOST_FINDINGS]),
+            "findings_left_out": max(0, len(report.findings) - MOST_FINDINGS),
+            "text": _text(report, written),
         }
 
     async def _report(self, ctx: RunContext, asked: Asked, output: Mapping[str, Any]) -> Report:
@@ -125,16 +131,15 @@ def make(shared: Shared) -> DocumentationGeneration:
     """The agent."""
     output = schemas.output(
         figures=schemas.FIGURES, undocumented=schemas.ROWS, undocumented_left_out={"type": "integer"},
-        groups=schemas.ROWS, counts=schemas.FIGURES, report=schemas.FIGURES, fail_on=schemas.FAIL_ON,
-        fails={"type": "boolean"}, text=schemas.TEXT,
+        groups=schemas.ROWS, counts=schemas.FIGURES, findings=schemas.ROWS, findings_left_out=schemas.NUMBER,
+        report=schemas.FIGURES, fail_on=schemas.FAIL_ON, fails={"type": "boolean"},
     )  # fmt: skip
-    output["required"] = [*output["required"], "text", "fails"]
     others = {"context": schemas.ABSENT, "architecture": schemas.ABSENT, "review": schemas.ABSENT}
     return DocumentationGeneration(
         shared,
         config_of(
-            NAME, "The state of the documentation of a code base, and the report of the whole team", _INSTRUCTIONS,
-            input_schema=schemas.target(fail_on=schemas.FAIL_ON, **others), output=output,
+            shared, NAME, "The state of the documentation of a code base, and the report of the whole team",
+            _INSTRUCTIONS, input_schema=schemas.target(fail_on=schemas.FAIL_ON, **others), output=output,
             capabilities=("code.documentation",),
         ),
     )  # fmt: skip
@@ -202,22 +207,24 @@ def _parts(found: Documentation) -> tuple[Part, ...]:
     return tuple(Part(path=name, text="\n".join(lines)) for name, lines in rows if lines)
 
 
-def _text(report: Report, written: Mapping[str, str], failed: str | None) -> str:
+def _text(report: Report, written: Mapping[str, str]) -> str:
     """What a person is told in the terminal."""
-    by = report.counts
     lines = [paragraph(section.summary) for section in report.sections if section.summary]
-    lines += ["", f"In all: {by['high']} high, {by['medium']} medium, {by['low']} low"]
-    for claim in report.claims[:MOST_TOLD]:
-        lines.append(paragraph(f"  {claim.severity:<6}  {claim.claim}", indent=10))
-        lines.append(paragraph(f"          {'  '.join(claim.evidence[:2])}", indent=10))
+    lines += ["", f"In all: {severities(report.counts) or 'nothing found'}"]
+    lines += claims_told(report.claims[:MOST_TOLD])
+    shown = sum(max(claim.count, 1) for claim in report.claims[:MOST_TOLD] if claim.by == "computation")
+    left = sum(report.counts.values()) - shown
+    lines += [f"and {counted(left, 'more finding')}, in the report"] if left > 0 else []
+    dropped = dropped_told(sum(len(section.dropped_claims) for section in report.sections))
+    lines += [dropped] if dropped else []
     if report.degraded:
         first = report.degraded[0]
-        what = f"{counted(len(report.degraded), 'thing')} not or not wholly analysed, first: {first.what}: {first.why}"
-        lines += ["", paragraph(what)]
-    lines += ["", f"report: {_near(written['html'])}", f"always: {_near(written['latest'])}/report.html"]
-    return "\n".join([*lines, *(["", quality.verdict(failed, by)] if failed else [])])
+        lines += ["", paragraph(not_analysed(len(report.degraded), first.what, first.why))]
+    lines += ["", f"report: {near(written['html'])}"]
+    lines += [f"always: {near(written['latest'])}/report.html"] if written["latest"] else []
+    return "\n".join(lines)
 
 
-def _near(path: str) -> str:
+def near(path: str) -> str:
     """A path as a person would type it here."""
     return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path

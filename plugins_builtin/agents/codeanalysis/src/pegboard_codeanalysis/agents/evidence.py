@@ -24,6 +24,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """As `path:line`."""
     by: str = "computation"
     """`computation` or `model`."""
+    count: int = 0
+    """In how many places it is so, where more are known than named."""
 
 
 class Dropped(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ def of_groups(groups: Sequence[Group], most: int) -> tuple[Claim, ...]:
                 claim=sentence(group),
                 severity=group.severity,
                 evidence=tuple(str(place) for place in group.places[:MOST_PLACES]),
+                count=group.count,
             )
         )
     return tuple(made)

@@ -5,11 +5,12 @@ exist, and the severity from which a run is to fail.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from pegboard.types import AgentConfig, Finding
 
-FAILED: Final = "failed: "
+from pegboard_codeanalysis.agents.telling import severities
+from pegboard_codeanalysis.analysis.model import SEVERITIES
 
 
 def findings(config: AgentConfig, output: Any) -> list[Finding]:
@@ -28,20 +29,14 @@ def findings(config: AgentConfig, output: Any) -> list[Finding]:
     if thrown and len(made) / (len(made) + thrown) < founded:
         text = f"{thrown} claims named no line that exists, and were dropped"
         found.append(Finding(severity="warning", message=text, check="codeanalysis.founded_share"))
-    if output.get("fails"):
-        found += of_text(output["text"])
-    return found
+    return [*found, *of_threshold(output)]
 
 
-def of_text(text: Any) -> list[Finding]:
-    """The verdict of a workflow, which hands on only the text: that is what says that the run is to fail."""
-    last = text.rstrip().rpartition("\n")[2] if isinstance(text, str) else ""
-    if not last.startswith(FAILED):
+def of_threshold(output: Any) -> list[Finding]:
+    """The run is to fail where there is a finding as grave as `fail_on`, or worse."""
+    if not isinstance(output, Mapping) or not output.get("fails"):
         return []
-    return [Finding(severity="error", message=last.removeprefix(FAILED), check="codeanalysis.fail_on")]
-
-
-def verdict(severity: str, counts: Mapping[str, int]) -> str:
-    """The last line of a text whose run is to fail."""
-    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count and name != "note")
-    return f"{FAILED}findings as grave as `{severity}`, or worse: {told}"
+    least = output["fail_on"]
+    grave: dict[str, int] = {name: output["counts"].get(name, 0) for name in SEVERITIES[: SEVERITIES.index(least) + 1]}
+    text = f"findings as grave as `{least}`, or worse: {severities(grave)}"
+    return [Finding(severity="error", message=text, check="codeanalysis.fail_on")]

@@ -9,8 +9,10 @@ import msgspec
 from pegboard.interfaces import RunContext
 
 from pegboard_codeanalysis.agents import schemas
-from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Part, Shared, config_of
+from pegboard_codeanalysis.agents.base import MOST_CLAIMS, AnalysisAgent, Asked, Computed, Shared, config_of
 from pegboard_codeanalysis.agents.evidence import of_groups
+from pegboard_codeanalysis.agents.excerpts import Part
+from pegboard_codeanalysis.agents.telling import severities
 from pegboard_codeanalysis.agents.words import counted, number, share
 from pegboard_codeanalysis.analysis.review import COMPLEX, Group, Review, counts, groups
 
@@ -58,7 +60,7 @@ def make(shared: Shared) -> CodeReview:
     return CodeReview(
         shared,
         config_of(
-            NAME, "Faults, security weaknesses, complexity and dead code of a code base, ranked", _INSTRUCTIONS,
+            shared, NAME, "Faults, security weaknesses, complexity and dead code of a code base, ranked", _INSTRUCTIONS,
             input_schema=schemas.target(), output=output, capabilities=("code.review",),
         ),
     )  # fmt: skip
@@ -68,10 +70,12 @@ def parts_of(rows: Sequence[Group]) -> tuple[Part, ...]:
     """Groups of findings as a model is shown them, the worst first; notes come last, and short."""
     made = []
     for row in rows:
-        lines = [f"{row.severity}: {row.title}; {row.count} in {row.files} files ({row.tool} {row.rule}). {row.advice}"]
+        files = counted(row.files, "file")
+        lines = [f"{row.severity}: {row.title}; {row.count} in {files} ({row.tool} {row.rule}). {row.advice}"]
         pairs = zip(row.places, row.messages, strict=True)
         lines += [f"{place} {message}" for place, message in list(pairs)[: 3 if row.severity == "note" else 8]]
-        made.append(Part(path=f"{row.tool} {row.rule} {row.severity}", text="\n".join(lines)))
+        name = f"{row.tool} {row.rule} {row.severity}"
+        made.append(Part(path=name, text="\n".join(lines), with_code=row.severity != "note"))
     return tuple(made)
 
 
@@ -79,8 +83,7 @@ def _summary(found: Review, python: int) -> str:
     if not python:
         return "There is no Python to look at."
     by = counts(found.findings)
-    total = ", ".join(f"{number(by[severity])} {severity}" for severity in ("high", "medium", "low"))
-    sentences = [f"{counted(python, 'file')} looked into: {total}, and {counted(by['note'], 'note')}."]
+    sentences = [f"{counted(python, 'file')} looked into: {severities(by) or 'nothing found'}."]
     if found.unparsed:
         sentences.append(f"{counted(len(found.unparsed), 'file')} cannot be parsed.")
     if found.complex_functions:

@@ -1,4 +1,4 @@
-"""What the agents take and give, as JSON Schema. What is computed is marked, so that no model fills it in."""
+"""What the agents take and give, as JSON Schema, and what a model is asked for: its judgement, and nothing computed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pegboard.types import JsonObject
 
 from pegboard_codeanalysis.analysis.model import SEVERITIES
 
-_COMPUTED: Final = "Computed. Leave it out."
 _TEXT: Final[JsonObject] = {"type": "string"}
 _TEXTS: Final[JsonObject] = {"type": "array", "items": {"type": "string"}}
 SEVERITY: Final[JsonObject] = {"type": "string", "enum": list(SEVERITIES)}
@@ -21,6 +20,21 @@ _TARGET: Final[JsonObject] = {
     "path": {"type": "string", "description": "The folder, relative to the workspace."},
     "exclude": {**_TEXTS, "description": "Patterns of relative paths to leave out, as of a shell."},
 }
+_CLAIM: Final[JsonObject] = {
+    "type": "object",
+    "properties": {
+        "claim": {"type": "string", "description": "One or two sentences: what is so, and why it matters."},
+        "severity": SEVERITY,
+        "evidence": {**_TEXTS, "description": "Places as `path:line`, from what you were given."},
+    },
+    "required": ["claim", "severity", "evidence"],
+}
+_JUDGED: Final[JsonObject] = {
+    "summary": {"type": "string", "description": "At most 150 words, for an engineer who knows the field."},
+    "claims": {"type": "array", "items": _CLAIM},
+}
+ANSWER: Final[JsonObject] = {"type": "object", "properties": _JUDGED, "required": list(_JUDGED)}
+"""What a model is asked for. Everything else in the output of an agent is computed, and put beside it."""
 
 
 def target(**more: JsonObject) -> JsonObject:
@@ -29,8 +43,10 @@ def target(**more: JsonObject) -> JsonObject:
 
 
 def output(**more: JsonObject) -> JsonObject:
-    """The output of an agent: what it judges, and beside it what it computed."""
-    computed: dict[str, Any] = {
+    """The output of an agent: what was judged, and beside it what was computed; all of it is always there."""
+    properties: dict[str, Any] = {
+        **_JUDGED,
+        "text": {"type": "string", "description": "All of it as a person is told it."},
         "dropped_claims": {"type": "array"},
         "judged_by": _TEXT,
         "model_said": _TEXT,
@@ -39,28 +55,12 @@ def output(**more: JsonObject) -> JsonObject:
         "stages": {"type": "array"},
         **more,
     }
-    claim = {
-        "type": "object",
-        "properties": {
-            "claim": {"type": "string", "description": "One or two sentences: what is so, and why it matters."},
-            "severity": SEVERITY,
-            "evidence": {**_TEXTS, "description": "Places as `path:line`, from what you were given."},
-        },
-        "required": ["claim", "severity", "evidence"],
-    }
-    return {
-        "type": "object",
-        "properties": {
-            "summary": {"type": "string", "description": "At most 150 words, for an engineer who knows the field."},
-            "claims": {"type": "array", "items": claim},
-            **{name: {**schema, "description": _COMPUTED} for name, schema in computed.items()},
-        },
-        "required": ["summary", "claims"],
-    }
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 FIGURES: Final[JsonObject] = {"type": "object"}
 ROWS: Final[JsonObject] = {"type": "array"}
+NUMBER: Final[JsonObject] = {"type": "integer"}
 FAIL_ON: Final[JsonObject] = {
     "type": ["string", "null"],
     "enum": [*SEVERITIES[:3], None],

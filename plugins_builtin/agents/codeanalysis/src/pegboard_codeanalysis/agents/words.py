@@ -7,6 +7,17 @@ from collections.abc import Sequence
 from typing import Final
 
 _WIDTH: Final = 100
+_BIDI: Final = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_INVISIBLE: Final = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *_BIDI)
+    if chr(code) not in "\t\n"
+}
+
+
+def visible(text: str) -> str:
+    """A text with controls and marks of direction as escapes: they move a cursor, or make a name look like another."""
+    return text.translate(_INVISIBLE)
 
 
 def number(value: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pegboard_codeanalysis.analysis import imports
+from pegboard_codeanalysis.analysis import imports, testing
 from pegboard_codeanalysis.analysis.layout import Modules, packages
 from pegboard_codeanalysis.analysis.model import (
     FileFacts,
@@ -18,13 +18,12 @@ from pegboard_codeanalysis.analysis.model import (
     Snapshot,
 )
 from pegboard_codeanalysis.analysis.parts import picture
-from pegboard_codeanalysis.analysis.results import Architecture, Cut, Cycle, Edge, HotSpot, Hub, TestRow
+from pegboard_codeanalysis.analysis.results import Architecture, Cut, Cycle, Edge, HotSpot, Hub
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 _HOT_COMMITS: Final = 10
 _HOT_COMPLEXITY: Final = 50
 _HOT_FINDINGS: Final = 5
-_UNTESTED_COMPLEXITY: Final = 60
 _MOST_CYCLES: Final = 20
 _MOST_COUPLINGS: Final = 10
 
@@ -40,12 +39,12 @@ def architecture_of(taken: Snapshot, facts: Mapping[str, FileFacts], history: Hi
     drawn = picture(modules, shipped, own)
     spots = hot_spots(modules, facts, history, shipped)
     test_files = sum(entry.role == "test" for entry in modules.paths.values())
-    tests = test_map(modules, facts, graph.edges, shipped)
+    tests = testing.test_map(taken, modules, facts, graph.edges, shipped)
     cuts = _cuts(modules, own, found)
     findings = (
         *_cycle_findings(found, modules),
         *_hot_findings(spots, history),
-        *_untested(tests, facts, test_files),
+        *testing.untested(tests, facts, test_files),
         *_coupled(history, graph.edges, inside),
     )
     return Architecture(
@@ -165,75 +164,4 @@ def _hot_findings(spots: Sequence[HotSpot], history: History) -> Iterator[Findin
             message=f"changed in {spot.commits} commits, cognitive complexity {spot.complexity} in {spot.lines} lines, "
             f"most of all in `{spot.worst}`",
             confidence=0.8,
-        )  # fmt: skip
-
-
-# --- tests -------------------------------------------------------------------------------------------------------
-
-
-def test_map(
-    modules: Modules, facts: Mapping[str, FileFacts], edges: Sequence[Edge], shipped: Sequence[str]
-) -> tuple[TestRow, ...]:
-    """For each shipped module the tests that import it, or its package that imports it; failing that, those that are
-    named after it; failing that, those that import a module which imports it.
-    """
-    tests = {path for path, entry in modules.paths.items() if entry.role == "test"}
-    by_import: dict[str, set[str]] = defaultdict(set)
-    importers: dict[str, set[str]] = defaultdict(set)
-    for edge in edges:
-        if edge.importer in tests:
-            by_import[edge.imported].add(edge.importer)
-        elif edge.runtime:
-            importers[edge.imported].add(edge.importer)
-    by_name: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(tests):
-        stem = path.rpartition("/")[2].rpartition(".")[0]
-        by_name[stem.removeprefix("test_").removesuffix("_test")].append(path)
-    rows = []
-    for path in shipped:
-        if not facts.get(path, FileFacts()).functions:
-            continue
-        ways = {
-            "imports": by_import[path],
-            "package": _by_package(path, importers[path], by_import),
-            "name": by_name.get(_stem(path), []),
-            "indirect": {test for importer in importers[path] for test in by_import.get(importer, ())},
-        }
-        how = next((name for name, found in ways.items() if found), "")
-        complexity = sum(function.complexity for function in facts[path].functions)
-        rows.append(TestRow(path=path, complexity=complexity, tests=tuple(sorted(ways.get(how, ())))[:20], how=how))
-    return tuple(sorted(rows, key=lambda row: (bool(row.tests), -row.complexity, row.path)))
-
-
-def _by_package(path: str, importers: set[str], by_import: Mapping[str, set[str]]) -> set[str]:
-    """Tests that import a package above, where its `__init__` hands on what is in the module."""
-    return {
-        test
-        for importer in importers
-        if importer.endswith("__init__.py") and path.startswith(importer.removesuffix("__init__.py"))
-        for test in by_import.get(importer, ())
-    }
-
-
-def _stem(path: str) -> str:
-    folder, _, file = path.rpartition("/")
-    stem = file.rpartition(".")[0]
-    return folder.rpartition("/")[2] if stem == "__init__" else stem.lstrip("_")
-
-
-def _untested(rows: Sequence[TestRow], facts: Mapping[str, FileFacts], test_files: int) -> Iterator[Finding]:
-    if not test_files and rows:  # one statement, and not one for each module
-        lines = sum(facts[row.path].code_lines for row in rows)
-        yield Finding(
-            rule="no-tests", tool="tests", severity="medium", place=Place(rows[0].path, 1),
-            message=f"{lines:,} lines of code in {len(rows)} modules with functions, and not one test",
-        )  # fmt: skip
-        return
-    for row in rows:
-        if row.tests or row.complexity < _UNTESTED_COMPLEXITY:
-            continue
-        worst = max(facts[row.path].functions, key=lambda function: function.complexity)
-        yield Finding(
-            rule="untested", tool="tests", severity="low", place=Place(row.path, worst.line), confidence=0.6,
-            message=f"cognitive complexity {row.complexity}, most of it in `{worst.name}`",
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from pegboard_codeanalysis.analysis import facts, git, lint
+from pegboard_codeanalysis.analysis import facts, git, lint, loops, secret
 from pegboard_codeanalysis.analysis.languages import language_of, role_of
 from pegboard_codeanalysis.analysis.model import (
     ApiFact,
@@ -26,6 +26,7 @@ from pegboard_codeanalysis.analysis.model import (
     Skipped,
 )
 from pegboard_codeanalysis.analysis.results import DEFAULT_RANGE, ChangedFile, Changes, Topic
+from pegboard_codeanalysis.analysis.review import once
 from pegboard_codeanalysis.analysis.rules import LINT, SPEED
 from pegboard_codeanalysis.analysis.security import Bandit
 from pegboard_codeanalysis.analysis.snapshot import MAX_FILE_BYTES, is_text
@@ -46,6 +47,8 @@ class _Side(msgspec.Struct, frozen=True):
     folder: str
     entries: Mapping[str, FileEntry]
     facts: Mapping[str, FileFacts]
+    secrets: tuple[Finding, ...]
+    """In what is not Python."""
 
 
 def changes_of(root: str, range: str, bandit: Bandit) -> Changes:
@@ -143,6 +146,7 @@ def range_of(start: int, count: int) -> Iterator[int]:
 def _side(root: str, commit: str, paths: Sequence[str], folder: str, skipped: list[Skipped]) -> _Side:
     """The files of one side, written below a folder of our own."""
     entries, known = {}, {}
+    secrets: list[Finding] = []
     for path, data in _blobs(root, commit, paths, skipped):
         entry = FileEntry(path, "", len(data), data.count(b"\n"), language_of(path, data), role_of(path, data))
         entries[path] = entry
@@ -151,7 +155,9 @@ def _side(root: str, commit: str, paths: Sequence[str], folder: str, skipped: li
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
             known[path] = facts.facts_of(path, data, shipped=entry.role == "code")
-    return _Side(folder, entries, known)
+        elif entry.is_judged:
+            secrets += secret.found(path, data.decode("utf-8", "replace"), entry.language)
+    return _Side(folder, entries, known, tuple(secrets))
 
 
 def _blobs(root: str, commit: str, paths: Sequence[str], skipped: list[Skipped]) -> Iterator[tuple[str, bytes]]:
@@ -187,20 +193,31 @@ def _findings(
 ) -> dict[Topic, tuple[Finding, ...]]:
     judged = [after.entries[path] for path in after.facts]
     try:
-        linted = lint.findings(after.folder, judged, {**SPEED, **LINT})
+        said = lint.linted(after.folder, judged, {**SPEED, **LINT})
     except lint.LintError as exc:
-        linted = ()
-        degraded.append(Degradation(what="ruff", why=str(exc)))
+        said = lint.Linted((), (Degradation(what="ruff", why=str(exc)),))
+    linted = said.findings
+    degraded += said.degraded
     weak = [item for path in after.facts for item in bandit.look(f"{after.folder}/{path}", path).findings]
+    weak += after.secrets
     review = [item for item in linted if item.rule in LINT or item.rule == "syntax"]
     review += _harder(after, before)
     found: dict[Topic, Sequence[Finding]] = {
         "review": review,
-        "security": weak,
-        "performance": [item for item in linted if item.rule in SPEED and item.rule not in LINT],
+        "security": list(once([*review, *weak]))[len(list(once(review))) :],  # what both would say, the first says
+        "performance": [
+            *(item for item in linted if item.rule in SPEED and item.rule not in LINT),
+            *_repeated(after),
+        ],
     }
     kept = {topic: tuple(item for item in some if _is_new(item, lines)) for topic, some in found.items()}
     return {**kept, "review": (*kept["review"], *_gone(after, before))}
+
+
+def _repeated(after: _Side) -> Iterator[Finding]:
+    for path in after.facts:
+        if after.entries[path].role == "code":
+            yield from loops.findings(Path(after.folder, path).read_bytes(), path)
 
 
 def _is_new(finding: Finding, lines: Mapping[str, set[int]]) -> bool:

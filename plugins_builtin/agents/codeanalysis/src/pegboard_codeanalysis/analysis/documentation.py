@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from pegboard_codeanalysis.analysis import snapshot
+from pegboard_codeanalysis.analysis import imports, snapshot
 from pegboard_codeanalysis.analysis.layout import Modules
 from pegboard_codeanalysis.analysis.model import ApiFact, FileFacts, Finding, Metadata, Place, Snapshot
 from pegboard_codeanalysis.analysis.results import ApiEntry, ApiRow, Documentation, Undocumented
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 MOST_UNDOCUMENTED: Final = 2000
-_LINK: Final = re.compile(r"!?\[[^\]\n]*\]\(\s*<?([^)\s>]+)>?[^)\n]*\)")
+# No part goes back, and none goes past the next bracket: a line of a million brackets is looked at once.
+_LINK: Final = re.compile(r"!?\[[^\[\]\n]*+\]\(\s*+<?+([^)\s>\[]++)>?+[^)\n\[]*+\)")
 _FENCE: Final = re.compile(r"^\s*(```|~~~)")
 _CODE: Final = re.compile(r"`[^`\n]*`")
 
@@ -22,9 +23,14 @@ _CODE: Final = re.compile(r"`[^`\n]*`")
 def documentation_of(taken: Snapshot, facts: Mapping[str, FileFacts], meta: Metadata) -> Documentation:
     """The state of the documentation of what is shipped and public."""
     modules = Modules(taken.python())
-    public = [path for path in sorted(facts) if _is_public(modules, path)]
-    rows = tuple(_row(modules, path, facts[path]) for path in public if facts[path].api)
-    bare = list(_undocumented(modules, facts, public))
+    public = _Public(modules, facts)
+    rows = tuple(_row(modules, path, facts[path].summary, items) for path, items in public.items.items() if items)
+    bare = [
+        Undocumented(f"{public.module[path]}.{item.name}", item.kind, Place(path, item.line))
+        for path, items in public.items.items()
+        for item in items
+        if not item.documented
+    ]
     links, dead = _links(taken)
     shipped = any(entry.role == "code" for entry in modules.paths.values())
     return Documentation(
@@ -33,11 +39,73 @@ def documentation_of(taken: Snapshot, facts: Mapping[str, FileFacts], meta: Meta
         modules=rows,
         undocumented=tuple(bare[:MOST_UNDOCUMENTED]),
         undocumented_left_out=max(0, len(bare) - MOST_UNDOCUMENTED),
-        entries=tuple(_entries(modules, facts, public)),
+        entries=tuple(
+            _entry(public.module[path], path, item)
+            for path, items in public.items.items()
+            for item in items
+            if item.kind != "method"
+        ),
         documents=sum(entry.language in ("Markdown", "reStructuredText", "AsciiDoc") for entry in taken.files),
         links=links,
-        findings=(*_readme(taken, meta, shipped=shipped), *_coverage(rows, bare), *dead),
+        findings=(*_readme(taken, meta, shipped=shipped), *_coverage(rows, bare), *public.unclear(), *dead),
     )
+
+
+class _Public:
+    """What users may import: what public modules define, and what they hand on from private ones."""
+
+    def __init__(self, modules: Modules, facts: Mapping[str, FileFacts]) -> None:
+        self._modules = modules
+        self._facts = facts
+        self.items: dict[str, tuple[ApiFact, ...]] = {}
+        """Of each file, where it is defined."""
+        self.module: dict[str, str] = {}
+        """Of each file, under which name its objects are offered."""
+        public = [path for path in sorted(facts) if _is_public(modules, path)]
+        for path in public:
+            self.items[path], self.module[path] = facts[path].api, modules.id_of(path)
+        handed: dict[str, set[str]] = {}
+        for path in sorted(public, key=lambda each: (modules.id_of(each).count("."), each)):
+            self._hand_on(path, _wanted(facts[path]), path, handed, set())
+        for path, names in handed.items():
+            self.items[path] = tuple(item for item in facts[path].api if item.name.partition(".")[0] in names)
+
+    def _hand_on(
+        self, path: str, wanted: Sequence[str] | None, by: str, handed: dict[str, set[str]], seen: set[object]
+    ) -> None:
+        """Follow the imports of a module to what is private, `*` through further modules too."""
+        for fact in self._facts[path].imports:
+            if fact.deferred or not fact.names:
+                continue
+            star = fact.names == ("*",)
+            if not star and wanted is None and not self._modules.is_package(path):
+                continue  # a module uses what it imports; only a package without `__all__` hands it on
+            source = imports.source(self._modules, path, fact)
+            names = wanted if star else [name for name in fact.names if wanted is None or name in wanted]
+            step = (source, tuple(names) if names is not None else None)
+            if source is None or source not in self._facts or step in seen:
+                continue
+            seen.add(step)
+            if not _is_public(self._modules, source) and self._modules.paths[source].role == "code":
+                own = {item.name for item in self._facts[source].api} if names is None else set(names)
+                handed.setdefault(source, set()).update(own)
+                self.module.setdefault(source, self._modules.id_of(by))
+                self._hand_on(source, names if names is not None else _wanted(self._facts[source]), by, handed, seen)
+
+    def unclear(self) -> Iterator[Finding]:
+        """Modules that hand on what nobody can tell without running them."""
+        for path in self.items:
+            known = self._facts[path]
+            if not known.offered_told and not self._modules.name_of[path].startswith("_"):
+                yield Finding(
+                    rule="open-api", tool="griffe", severity="note", place=Place(path, 1), confidence=0.8,
+                    message=f"`__all__` of `{self._modules.id_of(path)}` is put together when it runs",
+                )  # fmt: skip
+
+
+def _wanted(known: FileFacts) -> tuple[str, ...] | None:
+    """The names that a module hands on; `None` for all, also where they cannot be told."""
+    return known.offered if known.offered_told else None
 
 
 def _is_public(modules: Modules, path: str) -> bool:
@@ -46,28 +114,14 @@ def _is_public(modules: Modules, path: str) -> bool:
     return modules.paths[path].role == "code" and bool(name) and not private and "migrations" not in path.split("/")
 
 
-def _row(modules: Modules, path: str, known: FileFacts) -> ApiRow:
+def _row(modules: Modules, path: str, summary: str, items: Sequence[ApiFact]) -> ApiRow:
     return ApiRow(
         path=path,
         module=modules.id_of(path),
-        summary=known.summary,
-        public=len(known.api),
-        documented=sum(item.documented for item in known.api),
+        summary=summary,
+        public=len(items),
+        documented=sum(item.documented for item in items),
     )
-
-
-def _undocumented(modules: Modules, facts: Mapping[str, FileFacts], public: Sequence[str]) -> Iterator[Undocumented]:
-    for path in public:
-        for item in facts[path].api:
-            if not item.documented:
-                yield Undocumented(f"{modules.id_of(path)}.{item.name}", item.kind, Place(path, item.line))
-
-
-def _entries(modules: Modules, facts: Mapping[str, FileFacts], public: Sequence[str]) -> Iterator[ApiEntry]:
-    for path in public:
-        for item in facts[path].api:
-            if item.kind != "method":
-                yield _entry(modules.id_of(path), path, item)
 
 
 def _entry(module: str, path: str, item: ApiFact) -> ApiEntry:
@@ -84,7 +138,7 @@ def _readme(taken: Snapshot, meta: Metadata, *, shipped: bool) -> Iterator[Findi
     if first is not None:
         yield Finding(
             rule="no-readme", tool="files", severity="low", place=Place(first.path, 1),
-            message="there is no README in the top folder",
+            message="there is no README",
         )  # fmt: skip
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import asyncio
+import collections
 import re
+import threading
+import unittest
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -15,12 +20,22 @@ import griffe
 import vulture  # type: ignore[import-untyped]  # it has no types
 
 from pegboard_codeanalysis.analysis.model import ApiFact, FileFacts, FunctionFact, ImportFact, UnusedFact, sound
+from pegboard_codeanalysis.analysis.secret import masked
 
 T = TypeVar("T")
-VERSION: Final = f"1:{version('complexipy')}:{version('griffelib')}:{version('vulture')}"
+VERSION: Final = f"2:{version('complexipy')}:{version('griffelib')}:{version('vulture')}"
 _SUPPRESSED: Final = re.compile(r"#\s*(noqa|nosec|type:\s*ignore)\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNUSED_KINDS: Final = ("funcs", "classes", "methods", "props")
+_ONLY_YIELD: Final = re.compile(r"\s*(?:(?:if|while) (?:False|0|TYPE_CHECKING):)?\s*(?:yield\b[^#]*)?(?:#.*)?")
+_HOOKED: Final = (
+    argparse.ArgumentParser, argparse.HelpFormatter, argparse.Action, asyncio.BaseEventLoop, threading.Thread,
+    unittest.TestCase, unittest.TestResult, unittest.TestSuite, collections.UserDict,
+)  # fmt: skip
+_HOOKS: Final = frozenset(name for owner in _HOOKED for name in dir(owner)) | {"_asdict", "_replace", "_make"}
+"""Private names of the standard library that others write anew, and that it calls."""
+_DOTTED: Final = re.compile(r"\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[\w.]+)?")
+_MAX_NAME: Final = 120
 _MAX_SIGNATURE: Final = 160
 _MAX_STRING: Final = 4000
 
@@ -69,6 +84,7 @@ def _facts(path: str, data: bytes, code: str, tree: ast.Module, *, shipped: bool
 
     nothing: Any = ()
     doc = ast.get_docstring(tree, clean=True) or ""
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     dead = attempt("vulture", lambda: _dead(path, code, tree), None) if shipped else None
     used = dead.used_names if dead else _names(tree)
     return FileFacts(
@@ -80,7 +96,8 @@ def _facts(path: str, data: bytes, code: str, tree: ast.Module, *, shipped: bool
         api=attempt("griffe", lambda: tuple(_api(path, code)), nothing) if shipped else (),
         defined=tuple(_unused(dead)) if dead else (),
         unreachable=tuple(_unreachable(dead)) if dead else (),
-        used=tuple(sorted({*(name for name in used if name.startswith("_")), *_words_in_strings(tree)})),
+        **_handed_on(tree, strings),
+        used=tuple(sorted({*(name for name in used if name.startswith("_")), *_words_in_strings(strings)})),
         missing=tuple(missing),
         **_sizes(data),
     )
@@ -185,7 +202,33 @@ def _methods(owner: Any) -> Iterator[ApiFact]:
 def _described(item: Any, name: str) -> ApiFact:
     kind = "class" if item.is_class else "method" if "." in name else "function"
     signature = "" if item.is_class else str(item.signature())
-    return ApiFact(name, kind, item.lineno or 1, bool(item.has_docstring), sound(signature[:_MAX_SIGNATURE]))
+    return ApiFact(name, kind, item.lineno or 1, bool(item.has_docstring), sound(masked(signature)[:_MAX_SIGNATURE]))
+
+
+def _handed_on(tree: ast.Module, strings: Sequence[str]) -> dict[str, Any]:
+    """What a module says in `__all__`, and the names of modules that stand in its strings."""
+    named = {text.partition(":")[0] for text in strings if _is_dotted(text)}
+    offered, told = _offered(tree)
+    return {"offered": offered, "offered_told": told, "named": tuple(sorted(named))}
+
+
+def _is_dotted(text: str) -> bool:
+    return "." in text and len(text) <= _MAX_NAME and _DOTTED.fullmatch(text) is not None
+
+
+def _offered(tree: ast.Module) -> tuple[tuple[str, ...] | None, bool]:
+    """The names in `__all__`, `None` where there is none; and whether all of them can be told without running it."""
+    names: list[str] = []
+    there, told = False, True
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if not any(isinstance(each, ast.Name) and each.id == "__all__" for each in targets):
+            continue
+        there = True
+        items = getattr(getattr(node, "value", None), "elts", None)
+        told = told and items is not None and all(isinstance(each, ast.Constant) for each in items)
+        names += [str(each.value) for each in items or () if isinstance(each, ast.Constant)]
+    return (tuple(names) if there else None), told
 
 
 # --- names -------------------------------------------------------------------------------------------------------
@@ -211,22 +254,28 @@ def _names(tree: ast.Module) -> set[str]:
 
 
 def _unused(dead: Any) -> Iterator[UnusedFact]:
-    """Private names that are defined here. Public ones may be used by anybody, and are not judged."""
+    """Private names that are defined here, and that no protocol asks for, as `_missing_` and `_repr_html_` are.
+
+    Public ones may be used by anybody, and are not judged.
+    """
     for kind in _UNUSED_KINDS:
         for item in getattr(dead, f"defined_{kind}"):
-            if item.name.startswith("_") and not item.name.endswith("__"):
+            if item.name.startswith("_") and not item.name.endswith("_") and item.name not in _HOOKS:
                 yield UnusedFact(item.name, item.typ, item.first_lineno, item.confidence)
 
 
 def _unreachable(dead: Any) -> Iterator[UnusedFact]:
     for item in dead.unreachable_code:
+        lines = dead.code[item.first_lineno - 1 : item.last_lineno]
+        if all(_ONLY_YIELD.fullmatch(line) for line in lines):
+            continue  # it is there to make the function a generator
         yield UnusedFact(item.name, "unreachable", item.first_lineno, item.confidence, item.message)
 
 
-def _words_in_strings(tree: ast.Module) -> set[str]:
+def _words_in_strings(strings: Sequence[str]) -> set[str]:
     """Names may be built from strings; only what could be a private name is of interest."""
     found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "_" in node.value[:_MAX_STRING]:
-            found.update(word for word in _WORD.findall(node.value[:_MAX_STRING]) if word.startswith("_"))
+    for text in strings:
+        if "_" in text[:_MAX_STRING]:
+            found.update(word for word in _WORD.findall(text[:_MAX_STRING]) if word.startswith("_"))
     return found

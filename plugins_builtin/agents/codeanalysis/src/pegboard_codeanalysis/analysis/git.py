@@ -31,8 +31,16 @@ _COUPLED_TIMES: Final = 8
 _COUPLED_SHARE: Final = 0.6
 
 
+_COMMIT: Final = b"//"
+"""Stands before each commit of a history: no path can be this."""
+
+
 class GitError(Exception):
     """Git gave no answer; the message is the reason."""
+
+
+class GitTimeoutError(GitError):
+    """It took too long, and would again: it is asked nothing more of this folder."""
 
 
 class Ignored(NamedTuple):
@@ -40,6 +48,8 @@ class Ignored(NamedTuple):
 
     paths: frozenset[str]
     problem: str = ""
+    given_up: bool = False
+    """Whether git took too long, and is not to be asked again."""
 
 
 def run(root: str, *arguments: str, limit_s: float = QUESTION_LIMIT_S, stdin: bytes | None = None) -> bytes:
@@ -56,7 +66,7 @@ def run(root: str, *arguments: str, limit_s: float = QUESTION_LIMIT_S, stdin: by
     try:
         done = subprocess.run(command, capture_output=True, timeout=limit_s, env=_environment(), **source)  # type: ignore[call-overload]  # one of the two ways to feed it
     except subprocess.TimeoutExpired as exc:
-        raise GitError(f"`git {arguments[0]}` took longer than {limit_s:g} s") from exc
+        raise GitTimeoutError(f"`git {arguments[0]}` took longer than {limit_s:g} s") from exc
     except OSError as exc:
         raise GitError(f"git cannot be started: {exc.strerror}") from exc
     if done.returncode != 0:
@@ -95,7 +105,8 @@ def ignored(root: str) -> Ignored:
             return Ignored(frozenset())
         listed = run(root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     except GitError as exc:
-        return Ignored(frozenset(), "" if "not installed" in str(exc) else str(exc))
+        problem = "" if "not installed" in str(exc) else str(exc)
+        return Ignored(frozenset(), problem, given_up=isinstance(exc, GitTimeoutError))
     return Ignored(frozenset(os.fsdecode(path) for path in listed.split(b"\0") if path))
 
 
@@ -111,17 +122,21 @@ def history(root: str, known: Sequence[str]) -> History:
             return History(reason="it is not a git repository")
         try:
             commit = head(root)
+        except GitTimeoutError:
+            raise
         except GitError:
-            return History(reason="the repository has no commit yet")
+            return History(reason=_headless(root))
         raw = run(
             root, "log", f"--max-count={MAX_COMMITS}", "--no-merges", "--name-only", "--no-renames", "--relative",
             "--no-ext-diff", "--no-textconv", "--ignore-submodules", "--no-show-signature", "--no-color", "-z",
-            "--format=%x01%at%x02%ae%x02", commit, "--", ".", limit_s=HISTORY_LIMIT_S,
+            f"--format={_COMMIT.decode()}%x00%at%x00%ae%x00", commit, "--", ".", limit_s=HISTORY_LIMIT_S,
         )  # fmt: skip
         shallow = run(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
+        commits = list(_commits(raw))
     except GitError as exc:
         return History(reason=str(exc))
-    commits = list(_commits(raw))
+    except ValueError as exc:
+        return History(reason=f"what git tells of it cannot be read: {exc}")
     return _history(commits, frozenset(known), commit, complete=len(commits) < MAX_COMMITS and not shallow)
 
 
@@ -131,11 +146,36 @@ class _Commit(NamedTuple):
     files: tuple[str, ...]
 
 
+def _headless(root: str) -> str:
+    """Why there is no commit to begin at: `HEAD` leads nowhere yet, or to what cannot be read."""
+    try:
+        run(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    except GitTimeoutError:
+        raise
+    except GitError:
+        return "the repository has no commit yet"
+    return "the repository is damaged: its newest commit cannot be read"
+
+
 def _commits(raw: bytes) -> Iterator[_Commit]:
-    for record in raw.split(b"\x01")[1:]:
-        when, author, rest = record.split(b"\x02", 2)
-        names = (name.strip(b"\n") for name in rest.split(b"\0"))
-        yield _Commit(int(when or 0), author, tuple(os.fsdecode(name) for name in names if name))
+    """The commits of a log. Everything in it ends with NUL, which neither a path nor an address can have."""
+    items = raw.split(b"\0")
+    starts = _starts(items)
+    for start, end in zip(starts, [*starts[1:], len(items)], strict=True):
+        when, author = items[start + 1 : start + 3]
+        names = [name for name in items[start + 3 : end] if name]
+        if names:
+            names[0] = names[0].removeprefix(b"\n")  # it stands between the commit and its files
+        yield _Commit(int(when or 0), author, tuple(os.fsdecode(name) for name in names))
+
+
+def _starts(items: Sequence[bytes]) -> list[int]:
+    starts: list[int] = []
+    for number, item in enumerate(items):
+        # An address may be anything, also what commits start with.
+        if item == _COMMIT and (not starts or number > starts[-1] + 2):
+            starts.append(number)
+    return starts
 
 
 def _history(commits: Sequence[_Commit], known: frozenset[str], commit: str, *, complete: bool) -> History:

@@ -52,18 +52,24 @@ def _targets(modules: Modules, path: str, fact: ImportFact, foreign: set[str]) -
     if base is None:
         return
     whole = _find(modules, base, path) if base else None
-    named = False
+    named = 0
     for name in fact.names:
         part = _find(modules, f"{base}.{name}" if base else name, path)
         if part is not None and part != whole:
-            named = True
+            named += 1
             yield part
-    if whole is not None and not (named and len(fact.names) == 1):
+    if whole is not None and not 0 < named == len(fact.names):  # modules alone need nothing of what is in the package
         yield whole
     if whole is None and not named and not fact.level:
         top = base.partition(".")[0]
         if top not in _STDLIB and _find(modules, top, path) is None:
             foreign.add(top)
+
+
+def source(modules: Modules, path: str, fact: ImportFact) -> str | None:
+    """The file that `from … import names` takes its names from."""
+    base = _absolute(modules, path, fact)
+    return _find(modules, base, path) if base else None
 
 
 def _absolute(modules: Modules, path: str, fact: ImportFact) -> str | None:
@@ -91,13 +97,21 @@ def _find(modules: Modules, name: str, importer: str) -> str | None:
 
 
 def cycles(edges: Sequence[Edge]) -> tuple[Cycle, ...]:
-    """Groups of files in circles of imports at import time, the largest first."""
+    """Groups of files in circles of imports at import time, the largest first.
+
+    A package always comes before what is in it, whoever asks first: that a module imports its own package decides
+    nothing, and so closes no circle.
+    """
     runtime: dict[str, dict[str, Edge]] = defaultdict(dict)
     for edge in edges:
-        if edge.runtime:
+        if edge.runtime and not _is_above(edge.imported, edge.importer):
             runtime[edge.importer][edge.imported] = edge
     found = [_cycle(group, runtime) for group in components({name: list(row) for name, row in runtime.items()})]
     return tuple(sorted(found, key=lambda cycle: (-len(cycle.members), cycle.members)))
+
+
+def _is_above(package: str, path: str) -> bool:
+    return package.endswith("__init__.py") and path.startswith(package.removesuffix("__init__.py"))
 
 
 def _cycle(group: Sequence[str], follows: Mapping[str, Mapping[str, Edge]]) -> Cycle:

@@ -54,7 +54,7 @@ class Modules:
     def _named(self, path: str) -> tuple[str, str]:
         folder, _, file = path.rpartition("/")
         parts = [] if file == _INIT else [file.rpartition(".")[0]]
-        while folder in self._packages:
+        while folder and folder in self._packages:  # what is above the analysed folder has no name here
             folder, _, name = folder.rpartition("/")
             parts.insert(0, name)
         return folder, ".".join(parts)

@@ -116,6 +116,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     skipped: tuple[Skipped, ...] = ()
     degraded: tuple[Degradation, ...] = ()
+    git_given_up: str = ""
+    """Why git is asked nothing more of this folder."""
 
     def python(self) -> tuple[FileEntry, ...]:
         """The Python files that are judged."""
@@ -227,6 +229,12 @@ class FileFacts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unreachable: tuple[UnusedFact, ...] = ()
     used: tuple[str, ...] = ()
     """Private names that are used, also those in strings; public ones may be used by anybody, and are not judged."""
+    offered: tuple[str, ...] | None = None
+    """The names in `__all__`; `None` where there is none."""
+    offered_told: bool = True
+    """Whether all of `__all__` can be read without running it."""
+    named: tuple[str, ...] = ()
+    """Strings that look like names of modules: of what is imported late, or by others."""
     suppressed: int = 0
     """Lines with `noqa`, `nosec` or `type: ignore`."""
     missing: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from pegboard_codeanalysis.analysis import snapshot
+from pegboard_codeanalysis.analysis import secret, snapshot
 from pegboard_codeanalysis.analysis.model import (
     SEVERITIES,
     Degradation,
@@ -24,7 +24,7 @@ from pegboard_codeanalysis.analysis.model import (
 )
 from pegboard_codeanalysis.analysis.rules import beyond, rule_of
 
-VERSION: Final = "3"
+VERSION: Final = "4"
 COMPLEX: Final = 25
 """Cognitive complexity from which a function is reported; complexipy itself warns from 15 on."""
 _VERY_COMPLEX: Final = 60
@@ -78,14 +78,14 @@ def review_of(
     """Every finding, demoted where it is in tests, and the worst first."""
     roles = {entry.path: entry for entry in taken.files}
     found = [*lint, *(item for known in security.values() for item in known.findings)]
-    found += [*_complex(facts, roles), *_dead(taken, facts)]
+    found += [*secret.elsewhere(taken), *_complex(facts, roles), *_dead(taken, facts)]
     known = {item.place.path for item in lint if item.rule == "syntax"}
     more, odd = _unparsed(facts, known, lint_ran=not any(item.what == "ruff" for item in degraded))
     found += more
     churn = {row.path: row.commits for row in history.files}
     settled = [
         demoted(item, roles.get(item.place.path))
-        for item in _once(found)
+        for item in once(found)
         if not (item.rule == _ASSERT and _is_test(roles.get(item.place.path)))
     ]
     ordered = sorted(settled, key=lambda item: (*order(item, churn), item.place, item.rule))
@@ -163,21 +163,18 @@ def counts(findings: Sequence[Finding]) -> dict[str, int]:
     return {severity: found[severity] for severity in SEVERITIES}
 
 
-def _once(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Two tools, or two rules of one, may say the same of a line: the first has the word."""
-    same = {
-        "S110": "pass",
-        "B110": "pass",
-        "B308": "safe",
-        "B703": "safe",
-        "B303": "hash",
-        "B324": "hash",
-        "PLE2502": "bidi",
-        "B613": "bidi",
-    }
+_SAME: Final = {
+    "S110": "pass", "B110": "pass", "B308": "safe", "B703": "safe", "B303": "hash", "B324": "hash", "PLE2502": "bidi",
+    "B613": "bidi", "B005": "strip", "PLE1310": "strip",
+}  # fmt: skip
+"""Rules of two tools, or two of one, that say the same."""
+
+
+def once(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """What is said of a line twice is told once: the first has the word."""
     seen: set[tuple[str, str, int]] = set()
     for item in findings:
-        key = (same.get(item.rule, f"{item.tool}:{item.rule}:{item.message}"), item.place.path, item.place.line)
+        key = (_SAME.get(item.rule, f"{item.tool}:{item.rule}:{item.message}"), item.place.path, item.place.line)
         if key not in seen:
             seen.add(key)
             yield item

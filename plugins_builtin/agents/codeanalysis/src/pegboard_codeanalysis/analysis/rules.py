@@ -21,18 +21,17 @@ class Rule(NamedTuple):
 
 
 LINT: Final[dict[str, Rule]] = {
-    "F502": Rule("high", "a `%` format gets the wrong kind of arguments", "It raises when the line is reached."),
-    "F507": Rule("high", "a `%` format has another number of arguments", "It raises when the line is reached."),
+    "F502": Rule("high", "a `%` format with names gets no mapping", "It raises when the line is reached."),
+    "F507": Rule("high", "a `%` format gets more or fewer values than it takes", "It raises when the line is reached."),
     "F524": Rule("high", "`str.format` misses an argument", "It raises when the line is reached."),
-    "F601": Rule("low", "a membership test against one literal", "Compare with `==`."),
-    "F621": Rule("high", "too many expressions in an unpacking", "It is a syntax error."),
-    "F631": Rule("high", "an assert on a tuple never fails", "Take the parentheses away."),
+    "F601": Rule("medium", "a key twice in a dictionary", "The last one wins: what stands with the first is lost."),
+    "F631": Rule("medium", "an assert on a tuple never fails", "Take the parentheses away."),
     "F632": Rule("medium", "`is` compares with a literal", "It asks for identity, which for equal values is chance."),
     "F633": Rule("high", "`>>` on `print`", "It is Python 2, and raises today."),
-    "F634": Rule("high", "an `if` on a tuple always holds", "Take the parentheses away."),
+    "F634": Rule("medium", "an `if` on a tuple always holds", "Take the parentheses away."),
     "F701": Rule("high", "`break` outside of a loop", "It is a syntax error."),
     "F702": Rule("high", "`continue` outside of a loop", "It is a syntax error."),
-    "F704": Rule("high", "`yield` outside of a function", "It is a syntax error."),
+    "F704": Rule("high", "`yield` or `await` outside of a function", "It is a syntax error."),
     "F706": Rule("high", "`return` outside of a function", "It is a syntax error."),
     "F811": Rule("medium", "a name is defined again before it was used", "The first definition can never be reached."),
     "F821": Rule("high", "an undefined name", "It raises `NameError` when the line is reached."),
@@ -48,7 +47,7 @@ LINT: Final[dict[str, Rule]] = {
     "B005": Rule("medium", "`strip` with several characters", "It strips any of them, not the word: `removeprefix`."),
     "B006": Rule("medium", "a mutable default argument", "All calls share it, so one call changes the next."),
     "B008": Rule("low", "a call in a default argument", "It is made once, when the function is defined."),
-    "B012": Rule("medium", "`return` or `break` in `finally`", "It swallows whatever was raised, cancellation too."),
+    "B012": Rule("medium", "`return`, `break` or `continue` in `finally`", "It swallows whatever was raised."),
     "B013": Rule("note", "a tuple of one exception", "Write the exception alone."),
     "B015": Rule("medium", "a comparison whose result is dropped", "An `assert` or an assignment is missing."),
     "B016": Rule("medium", "a literal is raised", "It is a `TypeError` instead of what was meant."),
@@ -68,7 +67,7 @@ LINT: Final[dict[str, Rule]] = {
     "B035": Rule("medium", "a dictionary comprehension with a constant key", "Only the last entry survives."),
     "B039": Rule("medium", "a mutable default of a `ContextVar`", "All contexts share it."),
     "B904": Rule("low", "raised inside `except` without `from`", "The cause reads as an accident: `raise … from exc`."),
-    "B909": Rule("medium", "a loop changes what it goes over", "Items are left out, or it raises."),
+    "B909": Rule("medium", "a loop changes what it goes over", "Items are left out, it raises, or it never ends."),
     "PLE0100": Rule("high", "`yield` in `__init__`", "The object cannot be made."),
     "PLE0101": Rule("high", "`return` with a value in `__init__`", "Making the object raises `TypeError`."),
     "PLE0241": Rule("high", "a base class twice", "The class cannot be made."),
@@ -83,7 +82,7 @@ LINT: Final[dict[str, Rule]] = {
     "PLE1519": Rule("medium", "`singledispatch` on a method", "It dispatches on `self`."),
     "PLE2502": Rule("low", "a character that turns the direction of text", "What is read is not what is run."),
     "PLW0127": Rule("low", "a name is assigned to itself", "It does nothing."),
-    "PLW0129": Rule("medium", "an assert on a text always holds", "The condition is missing."),
+    "PLW0129": Rule("medium", "an assert on a literal text", "The condition is missing: it never depends on anything."),
     "PLW0133": Rule("medium", "an exception is made and not raised", "`raise` is missing."),
     "PLW0406": Rule("medium", "a module imports itself", "What it sees is half of itself."),
     "PLW1508": Rule("low", "a default of `os.getenv` that is no text", "The type depends on the environment."),
@@ -95,7 +94,7 @@ LINT: Final[dict[str, Rule]] = {
     "ASYNC230": Rule("low", "a file is opened in an async function", "The event loop waits for the disk."),
     "ASYNC251": Rule("medium", "`time.sleep` in an async function", "The whole event loop sleeps."),
     "RUF006": Rule("medium", "a task that nobody holds", "The garbage collector may end it in the middle of its work."),
-    "RUF008": Rule("medium", "a mutable default in a dataclass", "All instances share it."),
+    "RUF008": Rule("medium", "a mutable default in a dataclass", "It raises, or all share it: `default_factory`."),
     "RUF009": Rule("low", "a call as default in a dataclass", "It is made once for all instances."),
     "RUF016": Rule("high", "an index of a type that does not fit", "It raises `TypeError`."),
     "RUF018": Rule("low", "an assignment in an assert", "With `-O` it does not happen."),
@@ -122,13 +121,14 @@ SPEED: Final[dict[str, Rule]] = {
     "SIM118": Rule("note", "`key in d.keys()`", "`key in d` is the same."),
 }  # fmt: skip
 _ENTITIES: Final = "With expat before 2.4.1 a small file fills the memory: a newer Python, or `defusedxml`."
+_HASH: Final = (
+    "a weak hash",
+    "MD5 and SHA-1 collide at will: not for passwords, signatures or tokens; elsewhere `usedforsecurity=False`.",
+)  # fmt: skip
 BANDIT: Final[dict[str, tuple[str, str]]] = {
     "B102": ("`exec` is used", "Whatever reaches it is run. Make sure that no input can."),
     "B103": ("file permissions that let others write", "Any user of the machine can change the file."),
     "B104": ("a service binds to all interfaces", "It is reachable from outside of the machine."),
-    "B105": ("a text that looks like a password", "A secret in source is in every copy of the repository for ever."),
-    "B106": ("an argument that looks like a password", "A secret in source is in every copy of the repository."),
-    "B107": ("a default that looks like a password", "A secret in source is in every copy of the repository."),
     "B108": ("a fixed path in a shared temporary folder", "Others can put a link there first: `tempfile`."),
     "B110": ("an exception is passed over in silence", "What goes wrong here is never heard of."),
     "B113": ("a request without a time limit", "It waits for ever when the other side does."),
@@ -136,7 +136,7 @@ BANDIT: Final[dict[str, tuple[str, str]]] = {
     "B202": ("an archive is unpacked unchecked", "A name in it can lead out of the folder: `filter=\"data\"`."),
     "B301": ("`pickle` reads data", "Loading runs code that the data chooses. Use JSON for what comes from outside."),
     "B302": ("`marshal` reads data", "It was not made for data of others."),
-    "B303": ("a weak hash", "MD5 and SHA-1 collide at will. Where no safety hangs on it: `usedforsecurity=False`."),
+    "B303": _HASH,
     "B304": ("a broken cipher", "Use AES in an authenticated mode."),
     "B305": ("a cipher mode that shows patterns", "ECB: use an authenticated mode."),
     "B306": ("`mktemp`", "The name can be taken between asking and opening: `mkstemp`."),
@@ -149,7 +149,7 @@ BANDIT: Final[dict[str, tuple[str, str]]] = {
     "B318": ("XML is read with a parser that trusts it", _ENTITIES),
     "B319": ("XML is read with a parser that trusts it", _ENTITIES),
     "B323": ("TLS without checking the certificate", "Anybody on the way can read and change everything."),
-    "B324": ("a weak hash", "MD5 and SHA-1 collide at will. Where no safety hangs on it: `usedforsecurity=False`."),
+    "B324": _HASH,
     "B501": ("a request that does not check the certificate", "Anybody on the way can read and change everything."),
     "B502": ("an old version of TLS", "It is broken: let the library choose."),
     "B506": ("`yaml.load` without a safe loader", "Loading runs code that the file chooses: `safe_load`."),
@@ -182,12 +182,34 @@ OWN: Final[dict[str, Rule]] = {
     "unreachable": Rule("low", "code that is never reached", "It misleads readers, or a condition is wrong."),
     "unused": Rule("low", "a private name that nothing uses", "Remove it; nothing in the repository mentions it."),
     "untested": Rule(
-        "low", "a complex module that no test imports",
+        "low", "a complex module for which no test was found",
         "Unless a test gets there another way, nothing tells when it breaks.",
+    ),
+    "secret-key": Rule(
+        "high", "a key in the source",
+        "It is in every copy of the repository for ever: call it back, and read a new one from outside.",
+    ),
+    "secret-password": Rule(
+        "medium", "a text that looks like a password", "It is in every copy of the repository: read it from outside.",
+    ),
+    "open-api": Rule(
+        "note", "what a module offers cannot be told",
+        "Its `__all__` is put together when it runs, so documentation of what it hands on is not counted.",
     ),
     "no-tests": Rule("medium", "there are no tests", "Nothing tells when a change breaks it."),
     "undocumented": Rule("low", "public objects without documentation", "Users have to read the source."),
     "dead-link": Rule("low", "a link in the documentation leads nowhere", "Mend it or take it away."),
+    "nested-loop": Rule(
+        "low", "a loop over the same data inside a loop",
+        "The time grows with the square of the data: a dictionary or a set often spares the inner loop.",
+    ),
+    "list-search": Rule(
+        "low", "a list is searched in a loop",
+        "Each search goes through the list from its beginning: a set answers at once.",
+    ),
+    "open-in-loop": Rule(
+        "medium", "the same is opened in every round", "Once before the loop is enough: a connection or a file costs.",
+    ),
     "no-readme": Rule("low", "there is no README", "Nobody is told what this is, nor how to start."),
     "coupled": Rule(
         "note", "files that change together without importing one another",
@@ -199,7 +221,7 @@ OWN: Final[dict[str, Rule]] = {
 }  # fmt: skip
 
 
-_TELLING: Final = frozenset(("B103", "B105", "B106", "B107"))
+_TELLING: Final = frozenset(("B103",))
 """Of bandit, whose words name what was found."""
 _NAMING: Final = frozenset(
     ("F401", "F402", "F811", "F821", "F822", "F823", "F841", "B020", "B023", "B033", "B909", "PLW0127")

@@ -64,6 +64,7 @@ def take(root: str, *, exclude: Sequence[str] = ()) -> Snapshot:
         files=_settled(entries),
         skipped=tuple(sorted(walk.skipped, key=lambda item: item.path)),
         degraded=tuple(walk.degraded),
+        git_given_up=walk.git_given_up,
     )
 
 
@@ -95,6 +96,7 @@ class _Walk:
         self._exclude = exclude
         ignored = git.ignored(self.root)
         self._ignored = ignored.paths
+        self.git_given_up = ignored.problem if ignored.given_up else ""
         if ignored.problem:
             self.degraded.append(Degradation(what="files that git ignores", why=ignored.problem))
 

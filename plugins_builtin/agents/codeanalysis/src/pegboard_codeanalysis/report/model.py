@@ -4,7 +4,6 @@ anything else does.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -74,9 +73,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[Stage, ...]
 
     @property
-    def skipped_by_reason(self) -> list[tuple[str, int]]:
-        """How many files and folders were left out, by reason."""
-        return Counter(item.reason for item in self.skipped).most_common()
+    def skipped_by_reason(self) -> list[tuple[str, list[str]]]:
+        """Files and folders that were left out, by reason, the commonest first."""
+        found: dict[str, list[str]] = {}
+        for item in self.skipped:
+            found.setdefault(item.reason, []).append(item.path)
+        return sorted(found.items(), key=lambda row: -len(row[1]))
 
     @property
     def model_judged(self) -> bool:

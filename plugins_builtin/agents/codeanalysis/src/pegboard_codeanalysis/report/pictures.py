@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
+from pegboard_codeanalysis.agents.words import counted
 from pegboard_codeanalysis.analysis.parts import OTHERS
 from pegboard_codeanalysis.analysis.results import HotSpot, Link, Node
 from pegboard_codeanalysis.report.layering import Layering, layered, middles
@@ -84,7 +85,7 @@ def _edge(link: Link, boxes: Mapping[str, Rect], style: str) -> Markup:
         middle = (y1 + y2) / 2
         path = f"M{x1:.0f} {y1:.0f}C{x1:.0f} {middle:.0f} {x2:.0f} {middle:.0f} {x2:.0f} {y2:.0f}"
     width = min(6.0, 0.8 + math.log2(link.count + 1) * 0.6)
-    title = f"{link.importer} → {link.imported}: {link.count} imports, for example {link.example}"
+    title = f"{link.importer} → {link.imported}: {counted(link.count, 'import')}, for example {link.example}"
     return Markup('<path class="{}" d="{}" stroke-width="{:.1f}"><title>{}</title></path>').format(
         style, path, width, title
     )

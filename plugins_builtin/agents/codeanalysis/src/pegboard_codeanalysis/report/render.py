@@ -11,7 +11,7 @@ import msgspec
 from markupsafe import Markup, escape
 from pegboard.lazy import LazyModule
 
-from pegboard_codeanalysis.agents.words import share
+from pegboard_codeanalysis.agents.words import share, visible
 from pegboard_codeanalysis.analysis.model import SEVERITIES
 from pegboard_codeanalysis.analysis.results import ApiRow
 from pegboard_codeanalysis.report.model import Report
@@ -38,8 +38,8 @@ def files_of(report: Report) -> dict[str, bytes]:
     html, markdown = _texts(report)
     sarif = sarif_of(report.findings, versions=report.tools)
     return {
-        "report.html": html.encode("utf-8", "backslashreplace"),
-        "report.md": markdown.encode("utf-8", "backslashreplace"),
+        "report.html": visible(html).encode("utf-8", "backslashreplace"),
+        "report.md": visible(markdown).encode("utf-8", "backslashreplace"),
         "findings.sarif": msgspec.json.format(msgspec.json.encode(sarif), indent=1),
         "report.json": msgspec.json.format(msgspec.json.encode(report), indent=1),
     }

@@ -32,7 +32,6 @@ from pegboard_codeanalysis.analysis.model import (
     Degradation,
     FileEntry,
     FileFacts,
-    Finding,
     History,
     SecurityFacts,
     Snapshot,
@@ -92,6 +91,8 @@ class Operations:
     def history(self, root: str, digest: str) -> History:
         """What git knows, kept by the commit that is checked out."""
         taken = self._snapshot(root, digest)
+        if taken.git_given_up:
+            return History(reason=taken.git_given_up)
         try:
             commit = git.head(root)
         except git.GitError:
@@ -148,11 +149,11 @@ class Operations:
         failed = SecurityFacts(failed=reason) if kind == "security" else FileFacts(error=reason, error_line=1)
         return failed, Problem(entry.path, reason), True
 
-    def lint(self, root: str, digest: str) -> tuple[Finding, ...]:
+    def lint(self, root: str, digest: str) -> lint.Linted:
         """What ruff says of all files."""
         taken = self._snapshot(root, digest)
         key = key_of("lint", f"{VERSION}:{lint.VERSION}", root, digest)
-        return self._kept(key, tuple[Finding, ...], lambda: lint.findings(root, taken.python()))
+        return self._kept(key, lint.Linted, lambda: lint.linted(root, taken.python()), keep=_ran)
 
     # --- putting together
 
@@ -172,16 +173,15 @@ class Operations:
 
         def make() -> review.Review:
             taken = self._snapshot(root, digest)
-            degraded: list[Degradation] = []
             try:
                 linted = self.lint(root, digest)
             except lint.LintError as exc:
-                linted = ()
-                degraded.append(Degradation(what="ruff", why=str(exc)))
+                linted = lint.Linted((), (Degradation(what="ruff", why=str(exc)),))
             found = self._of_files("security", taken, SecurityFacts)
-            return review.review_of(taken, self._facts(taken), found, linted, self.history(root, digest), degraded)
+            history = self.history(root, digest)
+            return review.review_of(taken, self._facts(taken), found, linted.findings, history, linted.degraded)
 
-        return self._kept(key, review.Review, make, keep=lambda value: all(d.what != "ruff" for d in value.degraded))
+        return self._kept(key, review.Review, make, keep=_ran)
 
     def documentation(self, root: str, digest: str) -> Documentation:
         """The state of the documentation."""
@@ -243,6 +243,11 @@ class Operations:
 
     def _keep(self, key: str, value: Any) -> None:
         self._cache.put(key, msgspec.msgpack.encode(value))
+
+
+def _ran(value: lint.Linted | review.Review) -> bool:
+    """Whether ruff has seen all that it can: only then is the answer one of the files alone."""
+    return all(item.what != "ruff" for item in value.degraded)
 
 
 @contextmanager

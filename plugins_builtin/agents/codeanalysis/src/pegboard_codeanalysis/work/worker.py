@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
+import signal
 import sys
+import threading
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -26,6 +29,7 @@ _COLLECT_EVERY: Final = 4
 def main(folder: str) -> None:
     """Serve until there are no more requests."""
     requests, replies = _streams()
+    threading.Thread(target=_end_with_host, args=(requests.fileno(),), daemon=True).start()
     _limit_memory()
     sys.setrecursionlimit(_RECURSION)
     # Syntax trees are full of circles and die in a moment: looking for them all the time costs a third of the work.
@@ -56,6 +60,18 @@ def _streams() -> tuple[BinaryIO, BinaryIO]:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     return requests, replies
+
+
+def _end_with_host(requests: int) -> None:
+    """End this process, and what it has started, when the host does not hold the other end of the pipe any more.
+
+    Also a host that was killed: it could not end a worker that is in the middle of something, perhaps for ever.
+    """
+    if hasattr(select, "poll"):  # not on Windows
+        pipe = select.poll()
+        pipe.register(requests, 0)  # nothing is asked for; a hang-up is told all the same
+        pipe.poll()
+        os.killpg(0, signal.SIGKILL)
 
 
 def _limit_memory() -> None:

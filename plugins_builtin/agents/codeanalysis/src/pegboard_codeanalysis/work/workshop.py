@@ -76,7 +76,8 @@ class Workshop:
             return await self._workers.ask(op, type_, limit_s=limit_s, **arguments)
         except WorkerError as error:
             if error.kind in _FAULTS_OF_TARGET:
-                raise TargetError(error.message, hint='peg run code-analysis "."') from error
+                hint = "peg review --help" if error.kind == "RangeError" else "peg analyse --help"
+                raise TargetError(error.message, hint=hint) from error
             raise
 
     async def aclose(self) -> None:

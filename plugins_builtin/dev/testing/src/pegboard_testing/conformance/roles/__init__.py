@@ -22,6 +22,7 @@ from pegboard_testing.conformance.roles.drivers import (
     SecretsSuite,
     VectorStoreSuite,
 )
+from pegboard_testing.conformance.roles.manifest import ManifestSuite
 from pegboard_testing.conformance.roles.model import ModelSuite
 from pegboard_testing.conformance.roles.plugins import AgentSuite, GateSuite, ModuleSuite, ObserverSuite
 from pegboard_testing.conformance.roles.store import ConversationStoreSuite, StoreControlSuite, StoreSuite
@@ -37,6 +38,7 @@ __all__ = [
     "EnvironmentSuite",
     "FilesSuite",
     "GateSuite",
+    "ManifestSuite",
     "ModelSuite",
     "ModuleSuite",
     "ObserverSuite",
