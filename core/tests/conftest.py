@@ -17,6 +17,7 @@ from pegboard.interfaces import Clock, Store
 from pegboard.journal import Journal
 from pegboard.model import ModelBase
 from pegboard.plugins.dispatch.dispatcher import CallRecord, Dispatcher
+from pegboard.prices import Prices
 from pegboard.run import Run, RunServices
 from pegboard.toolbox import Toolbox
 from pegboard.types import Price, PriceTable, StreamEvent, Tier, ToolResult
@@ -153,8 +154,8 @@ class Bench(RunServices):
         except RunNotFoundError:
             return None
 
-    async def prices(self) -> Sequence[PriceTable]:
-        return self._tables
+    async def prices(self) -> Prices:
+        return Prices(self._tables)
 
     # --- what the dispatcher tells
 

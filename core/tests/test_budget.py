@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pegboard import Agent, tool
-from pegboard.budget import Account, cost_of, price_for
+from pegboard.budget import Account
 from pegboard.errors import BudgetExceededError, ModelServerError
+from pegboard.prices import Prices, cost_of, most_cost, says_all
 from pegboard.types import (
     UNSET,
     Allow,
     BudgetRequest,
     Deny,
+    File,
+    Message,
     ModelSettings,
     Price,
     PriceTable,
+    PriceTier,
     ResourceLimits,
     RunState,
     Settlement,
+    ToolResult,
     Usage,
     evolve,
 )
@@ -127,6 +132,9 @@ def test_a_warning_comes_once_for_each_unit() -> None:
 # --- prices ------------------------------------------------------------------------------------------------------
 
 
+TODAY = 1_770_000_000.0  # 2026-02-02
+
+
 def table(model: str, price: float, dated: str = "2026-01-01", valid_from: str = "", **more: Any) -> PriceTable:
     row = Price(provider="demo", model=model, input=price, output=2 * price, valid_from=valid_from, **more)
     return PriceTable(prices=(row,), dated=dated, source="test")
@@ -148,9 +156,85 @@ def table(model: str, price: float, dated: str = "2026-01-01", valid_from: str =
 )
 def test_the_price_of_a_model(tables: list[PriceTable], expected: float | None) -> None:
     """A price is looked up by provider and name; of several, the newest and most exact row holds."""
-    price = price_for(tables, "demo:big")
+    price = Prices(tables).find("demo:big", TODAY)
 
     assert (price.input if price else None) == expected
+
+
+def rows(*prices: Price, ordered: bool = False) -> Prices:
+    return Prices([PriceTable(prices=prices, dated="2026-01-01", source="test", ordered=ordered)])
+
+
+def row(model: str = "", input: float = 1, **more: Any) -> Price:
+    return Price(provider="demo", model=model, input=input, output=1, **more)
+
+
+def priced(prices: Prices, name: str, at: float = TODAY) -> float | None:
+    found = prices.find(f"demo:{name}", at)
+    return None if found is None else found.input
+
+
+def test_a_price_of_the_future_does_not_count_yet() -> None:
+    """It does from its day on, in the same process too."""
+    prices = rows(row("big", 1), row("big", 2, valid_from="2026-02-03"))
+
+    assert priced(prices, "big") == 1
+    assert priced(prices, "big", TODAY + 86_400) == 2
+    assert priced(rows(row("new", 1, valid_from="2026-02-03")), "new") is None
+
+
+def test_a_name_may_be_matched_by_a_regular_expression() -> None:
+    """Anywhere in it, in lower case."""
+    prices = rows(row(match="^o[134](-mini)?$"))
+
+    assert (priced(prices, "O3-mini"), priced(prices, "o2")) == (1, None)
+
+
+def test_in_an_ordered_table_the_first_name_counts() -> None:
+    """Whatever is longer or valid later below it."""
+    prices = rows(
+        row("b*", 1), row("big", 5, valid_from="2026-01-01"), row("b*", 2, valid_from="2026-01-01"), ordered=True
+    )
+
+    assert priced(prices, "big") == 2
+
+
+def test_of_thousands_of_rows_a_model_is_looked_for_once() -> None:
+    """The second look-up of a model does not look at a row."""
+    prices = rows(*[row(f"m{n}") for n in range(5000)])
+    first = prices.find("demo:m4999", TODAY)
+    prices._rows.clear()
+
+    assert first is not None
+    assert prices.find("demo:m4999", TODAY + 60) is first
+
+
+def test_a_long_request_is_in_a_tier() -> None:
+    """For all of its tokens, from the first one above the threshold on."""
+    price = row("big", 1, tiers=(PriceTier(over_tokens=1000, input=2, output=10, cache_read=0.5),))
+
+    assert cost_of(price, Usage(1000, 0)) == pytest.approx(1000e-6)
+    assert cost_of(price, Usage(1001, 100, 1)) == pytest.approx((2000 + 0.5 + 1000) * 1e-6)
+
+
+def test_what_is_reserved_is_the_dearest_that_it_can_be() -> None:
+    """All of the request may be written to a cache."""
+    assert most_cost(row("big", 4, cache_write=5), 1_000_000, 1_000_000) == 6
+
+
+@pytest.mark.parametrize("where", ["request", "tool", "answer"])
+def test_what_is_priced_apart_makes_a_cost_unknown(where: str) -> None:
+    """Wherever it stands; other kinds are in the price of text."""
+    sound, picture = File(media_type="audio/wav", data=b"x"), File(media_type="image/png", data=b"x")
+    price = row("big", apart=("audio",))
+
+    def asked(file: File) -> tuple[list[Message], tuple[File, ...]]:
+        held = ToolResult(call_id="1", content=(file,)) if where == "tool" else file
+        return [Message("user", (held,))] if where != "answer" else [], (file,) if where == "answer" else ()
+
+    assert says_all(price, *asked(picture))
+    assert not says_all(price, *asked(sound))
+    assert says_all(row("big"), *asked(sound))
 
 
 def test_cached_tokens_have_prices_of_their_own() -> None:

@@ -15,11 +15,15 @@ from pegboard.errors import (
     ModelUnavailableError,
     StorageExhaustedError,
 )
+from pegboard.hookspecs import hookimpl
+from pegboard.interfaces import Call, RunContext
 from pegboard.types import (
     Abort,
     Alternative,
     Failure,
     Fallback,
+    ModelRequest,
+    ModelResponse,
     Plan,
     PlanStep,
     RecoveryDecision,
@@ -394,6 +398,113 @@ async def test_a_failure_that_was_handled_inside_is_no_concern_of_recovery(bench
 
     assert (result.output, tries) == ("unused", 2)
     assert doctor.failures[0].code == "unknown"
+
+
+async def test_a_fallback_has_attempts_of_its_own(bench: Bench) -> None:
+    """Attempts are counted for each model; `repeatable` says when only a fallback goes on."""
+    seen: list[bool] = []
+
+    def ask(failure: Failure) -> RecoveryDecision:
+        seen.append(failure.repeatable)
+        return Retry() if failure.repeatable or failure.fallbacks else Fallback(target="spare")
+
+    bench.models["spare"] = ScriptedModel([DOWN] * 9, name="spare")
+    bench.plug(recover=ask)
+    model = ScriptedModel([DOWN] * 9)
+    result = await bench.run(model)
+
+    assert seen == [True, True, True, False] * 2
+    assert (len(model.requests), result.end_reason) == (4, "unavailable")
+
+
+async def test_one_step_is_never_attempted_more_than_ten_times(bench: Bench) -> None:
+    """Whatever agent, operator and plugin want."""
+    bench.bound(step_repeats=99, run_repeats=99)
+    bench.plug(recover=lambda failure: Retry())
+    model = ScriptedModel([DOWN] * 20)
+    await bench.run(model, agent=Agent("agent", retry=RetryPolicy(attempts=99, repeats_per_run=99)))
+
+    assert len(model.requests) == 10
+
+
+async def test_what_was_tried_in_vain_is_said(bench: Bench) -> None:
+    """The run ends as unavailable, with the last fault as the cause; a fault that no repeat mends stays itself."""
+    bench.plug(recover=lambda failure: Retry())
+    tried = await bench.run(ScriptedModel([DOWN] * 9))
+    refused = await bench.run(ScriptedModel([DOWN, *[ModelFault("odd")] * 9]))
+
+    assert isinstance(tried.error, ModelUnavailableError)
+    assert isinstance(tried.error.__cause__, ModelServerError)
+    assert (type(refused.error), str(refused.error)) == (ModelFault, "odd")
+
+
+async def test_who_decides_sees_what_was_decided(bench: Bench) -> None:
+    """About this step, and where the run has gone."""
+    bench.models["spare"] = ScriptedModel([DOWN, "done"], name="spare")
+    doctor = Doctor(Retry(), Fallback(target="spare"), Retry())
+    bench.plug(recover=recover(doctor))
+    await bench.run(ScriptedModel([DOWN] * 9))
+
+    last = doctor.failures[-1]
+    assert last.decided == (Retry(), Fallback(target="spare"))
+    assert (last.fallbacks, last.attempt) == (("spare",), 3)
+
+
+async def test_after_a_fallback_that_is_not_there_another_may_be_named(bench: Bench) -> None:
+    """It is asked about that failure too, and the step goes on as the same one."""
+    bench.models["spare"] = ScriptedModel(["done"], name="spare")
+    bench.plug(recover=recover(Doctor(Fallback(target="nowhere"), Fallback(target="spare"))))
+    events = await bench.stream(ScriptedModel([turn("half", CUT)]))
+
+    assert (events[-1].content.output, events[-1].content.turns) == ("done", 1)
+    assert shown(events) == "done"
+
+
+@pytest.mark.parametrize("finish", ["length", "refused"])
+async def test_an_answer_that_was_cut_gives_way_to_the_next(bench: Bench, finish: Any) -> None:
+    """It is shown as void, and no part of the conversation; both are paid for."""
+    bench.plug(recover=lambda failure: Alternative(settings={"max_output_tokens": 9}))
+    used = Usage(1, 1, 0, 0, 0, source="provider")
+    events = await bench.stream(ScriptedModel([turn("half", finish=finish, usage=used), turn("whole", usage=used)]))
+    result = events[-1].content
+
+    assert shown(events) == "whole"
+    assert [message.text for message in result.messages] == ["go", "whole"]
+    assert result.usage.requests == 2
+
+
+async def test_a_layer_may_wait_on_the_clock_longer_than_it_may_take(bench: Bench) -> None:
+    """What is waited by `ctx.wait` is not counted against the limit of the hook."""
+
+    class Patient:
+        @hookimpl(timeout_s=0.01)
+        async def model_request(self, ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:
+            await ctx.wait(0.05)
+            answer: ModelResponse = await call_next(request)
+            return answer
+
+    bench.dispatcher.register("patient", Patient(), context=object())
+
+    assert (await bench.run(ScriptedModel(["done"]))).output == "done"
+
+
+async def test_attempts_of_an_earlier_life_count(bench: Bench) -> None:
+    """A run that is interrupted again and again does not try for ever; one that was given up begins anew."""
+    doctor = Doctor(Retry(), Retry())
+    bench.plug(recover=recover(doctor))
+    gate = Gate()
+    run = bench.prepare(ScriptedModel([DOWN, turn("half", gate)]), "go", agent=Agent("agent"))
+    task = asyncio.ensure_future(bench.runner().drive(run))
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    given_up = await bench.resume(run.result(), ScriptedModel([DOWN] * 9))
+    doctor.failures.clear()
+    await bench.resume(given_up, ScriptedModel([DOWN]))
+
+    assert [failure.attempt for failure in doctor.failures] == [1]
+    assert given_up.end_reason == "unavailable"
 
 
 # --- while streaming ---------------------------------------------------------------------------------------------

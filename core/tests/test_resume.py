@@ -12,7 +12,7 @@ from pegboard.errors import JournalDivergedError, ModelServerError, StorageExhau
 from pegboard.interfaces import RunRow
 from pegboard.journal import BLOB_AT_BYTES, Journal
 from pegboard.memory import MemoryStore
-from pegboard.run import inputs_of
+from pegboard.runs import inputs_of
 from pegboard.types import (
     Abort,
     Alternative,

@@ -927,7 +927,7 @@ async def test_without_a_board_names_cannot_be_looked_up() -> None:
             await look_up
     assert await services.earlier("x") is None
     assert await services.modules(Agent("a", modules=["x"])) == []
-    assert (await services.prices(), services.plugin_digest()) == ((), "")
+    assert ((await services.prices()).find("x:y", 0), services.plugin_digest()) == (None, "")
 
 
 async def test_a_model_may_be_looked_up_without_a_board(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,15 +14,26 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins_builtin/*/*/pyproject.toml"))
 every_distribution = pytest.mark.parametrize("folder", [CORE, *PLUGINS], ids=lambda path: path.name)
-every_plugin = pytest.mark.parametrize("folder", PLUGINS, ids=lambda path: path.name)
 
+LIBRARIES = {"pegboard-chatwire"}
+"""No plugins, but what several of them share and core does not know; any plugin may depend on one."""
 MAY_DEPEND = {"pegboard-testing": {"pegboard-replay"}}
-"""The one distribution that may depend on another: test authors need its scripted models."""
+"""The one distribution that may depend on a plugin: test authors need its scripted models."""
 
 
 def project(folder: Path) -> dict[str, Any]:
     data: dict[str, Any] = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     return data
+
+
+def is_library(folder: Path) -> bool:
+    return project(folder)["project"]["name"] in LIBRARIES
+
+
+every_plugin = pytest.mark.parametrize(
+    "folder", [folder for folder in PLUGINS if not is_library(folder)], ids=lambda path: path.name
+)
+every_library = pytest.mark.parametrize("folder", [*filter(is_library, PLUGINS)], ids=lambda path: path.name)
 
 
 def package(folder: Path) -> Path:
@@ -64,12 +75,29 @@ def test_project_table(folder: Path) -> None:
 
 @every_plugin
 def test_plugin_depends_on_core_only(folder: Path) -> None:
-    """A bounded range of core, and no other plugin."""
+    """A bounded range of core and of libraries, and no other plugin."""
+    needs = own_needs(folder)
+    bounds = {
+        name: {spec.operator for spec in needs[name].specifier} for name in needs.keys() & {"pegboard", *LIBRARIES}
+    }
+    assert bounds == {name: {">=", "<"} for name in bounds}
+    assert set(needs) - LIBRARIES - {"pegboard"} == MAY_DEPEND.get(project(folder)["project"]["name"], set())
+
+
+@every_library
+def test_library_is_no_plugin(folder: Path) -> None:
+    """Nothing finds it as one; it depends on core and on nothing else of ours, and some plugin needs it."""
     table = project(folder)["project"]
-    needs = {need.name: need for need in map(Requirement, table["dependencies"]) if need.name.startswith("pegboard")}
-    bounds = {spec.operator for spec in needs.pop("pegboard").specifier}
-    assert bounds == {">=", "<"}
-    assert set(needs) == MAY_DEPEND.get(table["name"], set())
+    assert "entry-points" not in table
+    assert not (package(folder) / "pegboard.toml").exists()
+    assert set(own_needs(folder)) == {"pegboard"}
+    assert [plugin for plugin in PLUGINS if table["name"] in own_needs(plugin)]
+
+
+def own_needs(folder: Path) -> dict[str, Requirement]:
+    """What a distribution needs of ours, by name."""
+    needs = map(Requirement, project(folder)["project"]["dependencies"])
+    return {need.name: need for need in needs if need.name.startswith("pegboard")}
 
 
 @every_plugin

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "core" / "src" / "pegboard"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "lazy", "signs", "regular", "file_lock", "threads", "deadline", "folders", "shape"),
-    ("types", "events"),
+    ("types", "events", "wire"),
     (
         "interfaces",
         "clock",
@@ -27,6 +27,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "history",
         "counting",
         "budget",
+        "prices",
+        "trouble",
         "views",
     ),
     ("hookspecs",),

@@ -182,12 +182,12 @@ def test_what_was_found_is_data(project: Path, surroundings: Mapping[str, str]) 
 
 
 def test_a_model_that_is_named_must_be_there(project: Path, surroundings: Mapping[str, str]) -> None:
-    """Refused before the run, also where the agents can do without; one that is only configured is not."""
+    """Without its key it is refused before the run, also where agents can do without; one that is configured is not."""
     named = peg("run", "-m", "claude-sonnet", "code-analysis", ".", cwd=project, env=surroundings)
     configured = peg("analyse", ".", cwd=project, env={**surroundings, "PEGBOARD_MODEL": "claude-sonnet"})
 
-    assert (named.returncode, named.stdout) == (4, "")
-    assert "no installed plugin knows the model `claude-sonnet`" in named.stderr
+    assert (named.returncode, named.stdout) == (5, "")
+    assert "export ANTHROPIC_API_KEY=" in named.stderr
     assert not (project / ".pegboard/reports").exists() or configured.returncode == 0
 
 

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.packaging
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [ROOT / "core", *sorted(path.parent for path in ROOT.glob("plugins_builtin/*/*/pyproject.toml"))]
 PROJECTS = [tomllib.loads((source / "pyproject.toml").read_text(encoding="utf-8"))["project"] for source in SOURCES]
-PLUGINS = [project for project in PROJECTS if project["name"] != "pegboard"]
+PLUGINS = [project for project in PROJECTS if "entry-points" in project]
+"""Core and libraries are none."""
 
 ACTIVATE = """
 import asyncio, sys
@@ -71,7 +72,7 @@ def test_wheel_has_what_it_needs(project: dict[str, Any], wheels: dict[str, Path
     names = zipfile.ZipFile(wheels[project["name"]]).namelist()
     package = project["name"].replace("-", "_")
     needed = {f"{file_name(project)}.dist-info/licenses/LICENSE", f"{package}/py.typed"}
-    needed |= {f"{package}/pegboard.toml"} if project["name"] != "pegboard" else set()
+    needed |= {f"{package}/pegboard.toml"} if project in PLUGINS else set()
     assert needed - set(names) == set()
     assert [name for name in names if name.startswith("tests/")] == []
 

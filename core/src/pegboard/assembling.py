@@ -16,6 +16,7 @@ from pegboard.types import (
     Finish,
     ModelChunk,
     ModelResponse,
+    Omission,
     Opaque,
     StreamEvent,
     Text,
@@ -26,6 +27,8 @@ from pegboard.types import (
 )
 from pegboard.types.models import FinishReason
 
+CHARACTERS_A_TOKEN = 4
+"""About what a tokenizer makes of a text, where nobody has counted."""
 _REASONS: tuple[object, ...] = get_args(FinishReason)
 _SOURCES: tuple[object, ...] = ("provider", "estimated", "unknown")
 _PARTS = (Text, Thinking, File, Citation, Opaque, UnknownPart)
@@ -34,7 +37,10 @@ _PARTS = (Text, Thinking, File, Citation, Opaque, UnknownPart)
 class Assembler:
     """Makes one response, and the events on the way, of a provider's chunks."""
 
-    __slots__ = ("_begin", "_calls", "_finish", "_ids", "_model", "_parts", "_quiet", "_run", "_text", "_thinking")
+    __slots__ = (
+        "_begin", "_calls", "_finish", "_ids", "_model", "_omitted", "_parts", "_quiet", "_run", "_text", "_thinking",
+        "_usage",
+    )  # fmt: skip
 
     def __init__(self, model: str, run: str = "", *, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -47,6 +53,9 @@ class Assembler:
         self._parts: list[Content] = []
         self._calls: dict[str, list[str]] = {}
         self._ids: tuple[str, ...] = ()
+        self._omitted: tuple[Omission, ...] = ()
+        self._usage: Usage | None = None
+        """What the provider counted before the end."""
         self._finish: Finish | None = None
 
     @property
@@ -58,6 +67,16 @@ class Assembler:
     def started(self) -> bool:
         """Whether anything came."""
         return bool(self._text or self._thinking or self._parts or self._calls)
+
+    @property
+    def spent(self) -> Usage | None:
+        """What an answer that was cut has cost: what the provider counted, and what came after that estimated."""
+        usage = self._usage
+        if usage is None:
+            return None
+        streamed = [*self._text, *self._thinking, *(piece for pieces in self._calls.values() for piece in pieces)]
+        least = sum(map(len, streamed)) // CHARACTERS_A_TOKEN
+        return msgspec.structs.replace(usage, output_tokens=max(usage.output_tokens or 0, least), source="estimated")
 
     def add(self, chunk: ModelChunk) -> Sequence[StreamEvent]:
         """Take a chunk; the events it gives, mostly one. Quiet, text gives none."""
@@ -83,6 +102,10 @@ class Assembler:
             return self._other(chunk.part)
         if chunk.finish is not None:
             return self._end(chunk.finish)
+        if chunk.usage is not None:
+            self._usage = chunk.usage if is_sound(chunk.usage) else None
+        elif chunk.omitted is not None:
+            self._omitted += (chunk.omitted,)
         return ()
 
     def response(self) -> ModelResponse:
@@ -108,6 +131,7 @@ class Assembler:
             finish=finish.reason,
             usage=finish.usage or Usage(),
             model=finish.model or self._model,
+            omitted=self._omitted,
         )
 
     def _call_delta(self, id: str, name: str, arguments: str) -> Sequence[StreamEvent]:

@@ -1,19 +1,18 @@
 """The budget tree: what a run and its child runs may use, reserved before use and settled after.
 
 One account per run, each with the account of its parent above it. There is no `await` between the check and the
-reservation, so children that run at once cannot overspend together. Prices are data of plugins.
+reservation, so children that run at once cannot overspend together. What money buys is known in `prices`.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from pegboard.errors import BudgetExceededError
 from pegboard.interfaces import Clock
-from pegboard.types import BudgetShare, Grant, Price, PriceTable, ResourceLimits, Usage
+from pegboard.types import BudgetShare, Grant, ResourceLimits
 
 Unit = Literal["tokens", "cost_usd", "tool_calls", "requests"]
 _UNITS: tuple[Unit, ...] = ("tokens", "cost_usd", "tool_calls", "requests")
@@ -149,31 +148,12 @@ class Reservation:
         self.settle(dict.fromkeys(self._amounts, 0.0))
 
 
-def price_for(tables: Sequence[PriceTable], model: str) -> Price | None:
-    """The price of a model (`provider:name`); of several, the one from the table dated last."""
-    provider, _, name = model.partition(":")
-    found = [
-        (table.dated, price.valid_from, len(price.model), price)
-        for table in tables
-        for price in table.prices
-        if price.provider == provider and fnmatch.fnmatchcase(name, price.model)
-    ]
-    return max(found, key=lambda row: row[:3])[3] if found else None
-
-
-def cost_of(price: Price | None, usage: Usage) -> float | None:
-    """What a usage costs in the price's currency, or `None` when price or usage is not known."""
-    if price is None or usage.input_tokens is None or usage.output_tokens is None:
-        return None
-    cached, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
-    plain = usage.input_tokens - cached - written
-    parts = (
-        plain * price.input,
-        cached * (price.input if price.cache_read is None else price.cache_read),
-        written * (price.input if price.cache_write is None else price.cache_write),
-        usage.output_tokens * price.output,
+def tighter(a: ResourceLimits, b: ResourceLimits) -> ResourceLimits:
+    """For each unit the smaller of two limits."""
+    both = {name: (getattr(a, name), getattr(b, name)) for name in a.__struct_fields__}
+    return ResourceLimits(
+        **{name: min((v for v in pair if v is not None), default=None) for name, pair in both.items()}
     )
-    return sum(parts) / 1_000_000
 
 
 # --- sharing out -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ What never suspends never comes here and pays nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from types import coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -69,6 +69,27 @@ class Limit(Protocol):
     @property
     def limit_s(self) -> float | None:
         """Seconds that it may take; `None` is no limit."""
+
+
+class _Held(asyncio.Future[None]):
+    """What an implementation waits for in the name of the host, so that its clock stands still."""
+
+
+async def held(work: Coroutine[Any, Any, Any]) -> None:
+    """Wait for `work`, which is the host's; the clock of the implementation that waits stands still meanwhile."""
+    task = asyncio.ensure_future(work)
+    alarm = _Held(loop=asyncio.get_running_loop())
+
+    def wake(_: object) -> None:
+        if not alarm.done():
+            alarm.set_result(None)
+
+    task.add_done_callback(wake)
+    try:
+        await alarm
+        task.result()
+    finally:
+        task.cancel()
 
 
 class Pause:
@@ -259,7 +280,8 @@ class _Driver:
                 alarm.set_result(None)
 
         allowed_s = self._allowed_s()
-        timer = None if allowed_s is None else self._loop.call_later(max(allowed_s, 0.0), wake)
+        is_held = isinstance(waiting, _Held) and not self._is_stopping()
+        timer = None if allowed_s is None or is_held else self._loop.call_later(max(allowed_s, 0.0), wake)
         waiting.add_done_callback(wake)
         began = self._loop.time()
         try:
@@ -270,7 +292,7 @@ class _Driver:
             waiting.remove_done_callback(wake)
             if timer is not None:
                 timer.cancel()
-            self._spend(self._loop.time() - began)
+            self._spend(0.0 if is_held else self._loop.time() - began)
         return None
 
     def _is_stopping(self) -> bool:

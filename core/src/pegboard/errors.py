@@ -474,10 +474,22 @@ class ModelTimeoutError(ModelFault):
 
 
 class ModelStreamError(ModelFault):
-    """The provider's stream was cut, ended without a finish reason, or held something unreadable."""
+    """The provider's stream ended without a finish reason: the answer is cut, however well it reads."""
 
     code = "model.stream_incomplete"
     retryable = True
+
+
+class ModelStreamCutError(ModelStreamError):
+    """The connection was cut in the middle of the provider's stream."""
+
+    code = "model.stream_cut"
+
+
+class ModelStreamMalformedError(ModelStreamError):
+    """The provider's stream held something that is not of its protocol, or something of it was missing."""
+
+    code = "model.stream_malformed"
 
 
 class ModelEmptyResponseError(ModelFault):
@@ -537,6 +549,21 @@ class ModelAuthError(ModelFault):
 
     code = "model.auth"
     exit_code = ExitCode.CREDENTIALS
+
+
+class ModelPermissionError(ModelFault):
+    """The key is valid, and may not do this: use this model, this feature, or from this place."""
+
+    code = "model.permission"
+    exit_code = ExitCode.CREDENTIALS
+
+
+class ModelNotOfferedError(ModelFault):
+    """The provider has no model of this name, or not for this key."""
+
+    code = "model.not_offered"
+    exit_code = ExitCode.CONFIG
+    default_hint = "peg config explain model"
 
 
 class ModelQuotaError(ModelFault):

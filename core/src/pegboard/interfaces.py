@@ -165,6 +165,12 @@ class RunContext(Protocol):
     async def step(self, op: str, params: Json, call: Callable[[], Awaitable[Any]]) -> Any:
         """Do what must not happen twice by accident: recorded, and read back on resume instead of repeated."""
 
+    async def wait(self, seconds: float) -> None:
+        """Wait on the clock, as for a provider that asks for a pause; the time limit of a hook stands still meanwhile.
+
+        The run's own limit and its cancel hold; every second of it is one in which the run does nothing.
+        """
+
     async def read_blob(self, ref: str, start: int = 0, size: int | None = None) -> bytes:
         """A slice of an output that was too long to show. Raises `RunNotFoundError` for an unknown handle."""
 

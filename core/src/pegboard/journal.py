@@ -334,12 +334,13 @@ class Journal:
 
     # --- earlier lives
 
-    def decisions_before(self, op: str) -> Sequence[JsonObject]:
-        """What an earlier life decided after failures of the step of `op` that comes next; each is told once."""
+    def decisions_before(self, op: str) -> Sequence[tuple[str, JsonObject]]:
+        """What an earlier life decided after failures of the step of `op` that comes next, with its id; told once."""
         if not self._decisions:
             return ()
         name = self._name(op)
-        return self._decisions.pop(f"{name}#{self._counts.get(name, 0) + 1}", ())
+        step = f"{name}#{self._counts.get(name, 0) + 1}"
+        return [(step, change) for change in self._decisions.pop(step, ())]
 
     def messages_at(self, turn: int) -> Sequence[JsonObject]:
         """What was queued into an earlier life before this turn; told once."""

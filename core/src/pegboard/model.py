@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from pegboard import deadline
 from pegboard.assembling import Assembler
-from pegboard.errors import ModelFault, describe
+from pegboard.errors import ModelFault, PegboardError, describe
 from pegboard.interfaces import Tool, TurnHooks
 from pegboard.tools import DirectToolContext, as_tool, call_tool, spec_for
 from pegboard.types import (
     Agent,
     AgentConfig,
+    Degradation,
     EndReason,
     Message,
     ModelCapabilities,
@@ -58,6 +59,8 @@ class ModelBase:
     name: str = ""
     is_demo: bool = False
     """It is there to try things out: an agent that computes is not to take what it says for a judgement."""
+    why: str = ""
+    """Why this model, where a plugin chose it for `auto`; the run says so in an event."""
 
     @property
     def id(self) -> str:
@@ -79,6 +82,13 @@ class ModelBase:
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """Tokens of a request by the provider's own counter, or `None` where it has none."""
         return None
+
+    async def connect(self) -> None:
+        """Find the key and make the client, as the first request does; for whoever wants to know before it.
+
+        Raises:
+            CredentialsMissingError: there is no key.
+        """
 
     async def aclose(self) -> None:
         """Close clients; called once by whoever made the model."""
@@ -132,7 +142,8 @@ class ModelBase:
         A model that swallows its cancel is abandoned a second later: neither a limit nor a cancelled run waits for it.
 
         Raises:
-            ModelFault: always a classified one, also for a stream that ended without a finish reason.
+            ModelFault: a classified one, also for a stream that ended without a finish reason.
+            PegboardError: what the model's plugin asked core for was refused: a secret, a permission.
         """
         running = _received(self, request, on_event)
         try:
@@ -179,9 +190,12 @@ def _fault(model: ModelBase, exc: BaseException, answer: Assembler) -> BaseExcep
     """What is raised instead of `exc`: a classified fault, unless it is the run that is being stopped."""
     if isinstance(exc, KeyboardInterrupt) or (isinstance(exc, asyncio.CancelledError) and _is_cancelled()):
         return exc
+    if isinstance(exc, PegboardError) and not isinstance(exc, ModelFault):
+        return exc  # a key that is missing, a permission: with a code and a hint of its own
     fault = exc if isinstance(exc, ModelFault) else _classified(model, exc)
     fault.provider, fault.model = fault.provider or model.provider, fault.model or model.name
     fault.stream_started = fault.stream_started or answer.started
+    fault.usage = fault.usage or answer.spent
     return fault
 
 
@@ -427,4 +441,5 @@ def _turn_result(
         usage=response.usage,
         turns=1,
         pending_calls=() if results else response.tool_calls,
+        degraded=tuple(Degradation(what=omission.what, why=omission.why) for omission in response.omitted),
     )

@@ -18,6 +18,7 @@ from pegboard.errors import (
     BudgetExceededError,
     LoopLimitError,
     ModelNoneError,
+    PegboardError,
     StorageExhaustedError,
     UnknownPhaseError,
     ValidationFailedError,
@@ -158,9 +159,13 @@ def _check_returns(run: Run, returns: int) -> None:
 # --- recovery ----------------------------------------------------------------------------------------------------
 
 
-async def _recover(run: Run, state: RunState, phase: str, error: Exception) -> RunState:
-    """The state to enter the failed phase again with, or the error, when recovery gives up."""
+async def _recover(run: Run, state: RunState, phase: str, error: Exception, *, began: bool = False) -> RunState:
+    """The state to enter the failed phase again with, or the error, when recovery gives up.
+
+    `began` says that an earlier failure of the same attempt left something to be voided.
+    """
     failure = recovery.failure_of(run, error, phase)
+    began = began or failure.stream_started
     if run.sink is not None:
         run.sink.put(StreamEvent("error", failure.code, run=run.run, data={"message": describe(error)}))
     decided, decision = await _decided(run, evolve(state, failure=failure))
@@ -174,14 +179,22 @@ async def _recover(run: Run, state: RunState, phase: str, error: Exception) -> R
     }
     run.record("phase.error", {**described, "change": to_json(decision)})
     if isinstance(decision, Abort):
-        raise error
-    await recovery.apply(run, decision)
+        recovery.keep_unfinished(run)
+        raise recovery.ended_by(failure)
+    recovery.remember(run, failure.step or phase, decision)
+    try:
+        await recovery.apply(run, decision)
+    except PegboardError as unavailable:  # a fallback that is not to be had; there may be another one
+        return await _recover(run, state, phase, unavailable, began=began)
+    run.unfinished = ()
+    attempt = failure.attempt
     if run.failed_step is not None:
+        attempt = run.failed_step.attempt
         run.journal.reopen(run.failed_step)
         run.failed_step = None
         run.turn -= 1  # it is the same one again
-    if failure.stream_started:
-        run.restart(kind, failure.attempt)
+    if began:
+        run.restart(kind, attempt)
     plan = decision.plan if isinstance(decision, Alternative) else None
     return evolve(decided, failure=None, decision=None, plan=decided.plan if plan is None else plan)
 
@@ -190,10 +203,10 @@ async def _decided(run: Run, state: RunState) -> tuple[RunState, RecoveryDecisio
     """What `error_handling` decides; `Abort` where nobody is asked."""
     failure: Failure = state.failure  # type: ignore[assignment]  # set by the caller
     nobody = run.hooks.recover is None and run.hooks.error_handling is None
-    if nobody or isinstance(failure.error, UNRECOVERABLE) or recovery.exhausted(run, failure):
+    if nobody or isinstance(failure.error, UNRECOVERABLE) or recovery.is_exhausted(run, failure):
         return state, Abort()
     decided = await enter(run, "error_handling", state)
-    return decided, decided.decision or Abort()
+    return decided, recovery.allowed(failure, decided.decision or Abort())
 
 
 async def _ask_recover(run: Any, state: RunState) -> RunState:

@@ -5,34 +5,93 @@ Who decides is up to plugins. A resumed run takes the same decisions at the same
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Final
+
 import msgspec
 
+from pegboard.errors import ModelFault, ModelUnavailableError, PegboardError, describe
 from pegboard.journal import code_of
 from pegboard.run import Run
-from pegboard.types import Alternative, Failure, Fallback, RecoveryDecision, Retry, evolve
+from pegboard.trouble import Trouble
+from pegboard.types import Abort, Alternative, Failure, Fallback, Message, RecoveryDecision, Retry, evolve
+
+MOST_ATTEMPTS: Final = 10
+"""Of one step, with all the models that it falls back to and whatever the configuration says."""
+
+
+def trouble_of(run: Run, key: str) -> Trouble:
+    """What was decided about the failures of a step, or of a phase where it was in none."""
+    return run.troubles.setdefault(key, Trouble(run.clock.monotonic()))
 
 
 def failure_of(run: Run, error: BaseException, phase: str = "") -> Failure:
     """A failure as `recover` sees it."""
     step = run.failed_step.id if run.failed_step else None
+    trouble = trouble_of(run, step or phase)
+    policy, bounds = run.config.retry, run.services.bounds
     return Failure(
         error=error,
         code=code_of(error),
         phase=phase,
         step=step,
-        attempt=run.repeats.get(step or phase, 0) + 1,
+        attempt=len(trouble.decided) + 1,
         stream_started=getattr(error, "stream_started", False),
         spent=run.usage,
+        decided=tuple(trouble.decided),
+        fallbacks=tuple(run.fallbacks),
+        repeatable=trouble.repeats < min(policy.attempts - 1, bounds.step_repeats),
+        failing_s=run.clock.monotonic() - trouble.since,
+        context_tokens=min(run.log.tokens(), run.context_tokens or run.log.tokens()),
     )
 
 
-def exhausted(run: Run, failure: Failure) -> bool:
-    """Count the repeat; whether there were too many of this step or in this run."""
-    policy, bounds = run.config.retry, run.services.bounds
-    key = failure.step or failure.phase
-    run.repeats[key] = run.repeats.get(key, 0) + 1
-    in_step, in_run = min(policy.attempts - 1, bounds.step_repeats), min(policy.repeats_per_run, bounds.run_repeats)
-    return run.repeats[key] > in_step or sum(run.repeats.values()) > in_run
+def is_exhausted(run: Run, failure: Failure) -> bool:
+    """Whether nothing at all may be tried any more, neither for this step nor in this run."""
+    in_run = min(run.config.retry.repeats_per_run, run.services.bounds.run_repeats)
+    return failure.attempt >= MOST_ATTEMPTS or sum(len(trouble.decided) for trouble in run.troubles.values()) >= in_run
+
+
+def allowed(failure: Failure, decision: RecoveryDecision) -> RecoveryDecision:
+    """The decision, or `Abort` where the step must not be repeated with the same model."""
+    if failure.repeatable or isinstance(decision, (Fallback, Abort)):
+        return decision
+    return Abort(reason="the attempts are used up")
+
+
+def remember(run: Run, key: str, decision: RecoveryDecision) -> None:
+    """Count a decision about a step, or the phase where there was none."""
+    trouble_of(run, key).decided.append(decision)
+    if isinstance(decision, Fallback):
+        run.fallbacks.append(decision.target)
+
+
+def ended_by(failure: Failure) -> BaseException:
+    """What ends the run: the failure itself, or where a later try may help, that everything was tried."""
+    error = failure.error
+    if not isinstance(error, ModelFault) or not error.retryable or failure.attempt == 1:
+        return error
+    tried = f" and {len(failure.fallbacks)} fallbacks" if failure.fallbacks else ""
+    ended = ModelUnavailableError(
+        f"no model answered in {failure.attempt} attempts{tried}; the last one failed with `{failure.code}`: "
+        f"{describe(error)}",
+        provider=error.provider,
+        model=error.model,
+        status=error.status,
+        retry_after_s=error.retry_after_s,
+        request_id=error.request_id,
+        phase=error.phase,
+        hint=error.hint,
+    )
+    ended.__cause__ = error
+    return ended
+
+
+def keep_unfinished(run: Run) -> None:
+    """Put an answer that was cut or refused into the history, where nothing takes its place."""
+    parts, run.unfinished = run.unfinished, ()
+    if parts:
+        run.log.append(Message("assistant", parts))
 
 
 async def apply(run: Run, decision: RecoveryDecision, *, waits: bool = True) -> None:
@@ -47,12 +106,20 @@ async def apply(run: Run, decision: RecoveryDecision, *, waits: bool = True) -> 
         run.tier_wanted = decision.tier or run.tier_wanted
         run.context_tokens = decision.context_tokens or run.context_tokens
         run.settings = evolve(run.settings, **decision.settings)
+        if decision.reason:
+            run.degrade("request", decision.reason)
 
 
 async def take_again(run: Run, op: str) -> None:
     """In a resumed run: the decisions that an earlier life took at the step that comes next."""
-    for data in run.journal.decisions_before(op):
-        await apply(run, msgspec.convert(data, RecoveryDecision), waits=False)
+    for step, data in run.journal.decisions_before(op):
+        decision: RecoveryDecision = msgspec.convert(data, RecoveryDecision)
+        if isinstance(decision, Abort):  # whoever takes a run up that was given up begins the step anew
+            run.troubles.pop(step, None)
+            continue
+        remember(run, step, decision)
+        with suppress(PegboardError):  # of a fallback that was not to be had, and was followed by another one
+            await apply(run, decision, waits=False)
 
 
 async def _fall_back(run: Run, decision: Fallback) -> None:

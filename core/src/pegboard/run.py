@@ -17,13 +17,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pegboard import deadline
-from pegboard.budget import Account, cost_of, price_for, share_out
+from pegboard.budget import Account, share_out, tighter
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.counting import ESTIMATE, Counting
 from pegboard.errors import (
     AgentError,
     AgentNotFoundError,
-    JournalCorruptError,
     ModelNoneError,
     PegboardError,
     ToolNotFoundError,
@@ -37,15 +36,18 @@ from pegboard.memory import MemoryStore
 from pegboard.model import ModelBase, Sink, capabilities_of, normalize
 from pegboard.output import StructuredOutput
 from pegboard.plugins.dispatch.hooks import Hooks
+from pegboard.prices import Prices, cost_of, says_all
 from pegboard.signs import storable
 from pegboard.spent import count_inside
 from pegboard.state import ScopedState
 from pegboard.toolbox import NO_TOOLS, BoundTool, Toolbox
 from pegboard.tools import as_tool
+from pegboard.trouble import Trouble
 from pegboard.types import (
     Agent,
     AgentConfig,
     BudgetShare,
+    Content,
     ContextBuild,
     Degradation,
     Finding,
@@ -53,7 +55,7 @@ from pegboard.types import (
     Json,
     JsonObject,
     Message,
-    PriceTable,
+    Price,
     Principal,
     ResourceLimits,
     RunResult,
@@ -62,13 +64,15 @@ from pegboard.types import (
     Tier,
     ToolResult,
     Usage,
-    message_from_json,
     to_json,
 )
 from pegboard.types.agents import DEFAULT_LIMITS
 from pegboard.types.models import NO_USAGE
 
 LOCAL = Principal()
+
+
+NO_PRICES = Prices()
 
 
 class BoundModule(NamedTuple):
@@ -140,9 +144,9 @@ class RunServices:
         """The agent that a plugin asks for."""
         return await self.agent(name)
 
-    async def prices(self) -> Sequence[PriceTable]:
-        """Every price table there is."""
-        return ()
+    async def prices(self) -> Prices:
+        """Every price there is."""
+        return NO_PRICES
 
     async def counting(self, model: str) -> Counting:
         """What counts the tokens for a model."""
@@ -217,6 +221,7 @@ class Run:
         "ended",
         "explain",
         "failed_step",
+        "fallbacks",
         "findings",
         "given",
         "history",
@@ -236,7 +241,6 @@ class Run:
         "parent_run",
         "principal",
         "record",
-        "repeats",
         "replaying",
         "resumed",
         "root",
@@ -253,7 +257,9 @@ class Run:
         "tier_granted",
         "tier_wanted",
         "tools",
+        "troubles",
         "turn",
+        "unfinished",
         "unpriced",
         "usage",
         "wants_final_answer",
@@ -331,7 +337,10 @@ class Run:
         self.turn = 0
         self.wants_final_answer = False
         self.failed_step: Step | None = None
-        self.repeats: dict[str, int] = {}
+        self.troubles: dict[str, Trouble] = {}
+        self.fallbacks: list[str] = []
+        self.unfinished: tuple[Content, ...] = ()
+        """An answer that was cut or refused, until it is clear whether another one takes its place."""
         self.loop_counts: dict[tuple[str, bytes], tuple[int, str]] | None = None
         self.settings = self.config.settings
         self.instructions: str | None = None
@@ -420,6 +429,10 @@ class Run:
 
         return await self.journal.step(f"plugin:{op}", params, live, partial(count_inside, self))
 
+    async def wait(self, seconds: float) -> None:
+        """Wait on the run's clock; the time limit of a hook stands still meanwhile."""
+        await deadline.held(self.clock.sleep(seconds))
+
     async def call_agent(self, agent: str | Agent, task: str, **options: Any) -> RunResult:
         """A child run, under this run's budget and policy. Options: `inputs`, `required`, `limits`."""
         return await self.start_child(self, agent, task, **options)
@@ -452,6 +465,8 @@ class Run:
     def use(self, model: ModelBase) -> None:
         """Go on with a model; an output is asked for in the way that it can."""
         self.model, self.output = model, None
+        if model.why:
+            self.record("model.chosen", {"model": model.id, "why": model.why})
         if self.config.output is not None or self.config.answer is not None:
             can = capabilities_of(model)
             self.output = StructuredOutput(self.config, can, has_tools=bool(self.tools))
@@ -496,12 +511,19 @@ class Run:
             data = {"cause": cause, "attempt": attempt, "model": self.model.id if self.model else None}
             self.sink.put(StreamEvent("restart", None, run=self.run, attempt=attempt, data=data))
 
-    async def account_for(self, usage: Usage, model: str) -> float | None:
+    async def price_of(self, model: str, messages: Sequence[Message], parts: Sequence[Content] = ()) -> Price | None:
+        """The price of a request and its answer, or `None` when it is not known."""
+        if self.services.hooks.provide_prices is None:
+            return None
+        price = (await self.services.prices()).find(model, self.clock.time())
+        return price if price is None or says_all(price, messages, parts) else None
+
+    async def account_for(
+        self, usage: Usage, model: str, messages: Sequence[Message] = (), parts: Sequence[Content] = ()
+    ) -> float | None:
         """Add the usage and cost of a request to the run; the cost, or `None` when it is not known."""
         self.usage = self.usage + usage
-        cost = None
-        if self.services.hooks.provide_prices is not None:
-            cost = cost_of(price_for(await self.services.prices(), model), usage)
+        cost = cost_of(await self.price_of(model, messages, parts), usage)
         if cost is None:
             if model not in self.unpriced:
                 self.add_unpriced(model)
@@ -606,29 +628,3 @@ async def redacted(run: Run, value: Json, sink: str) -> Json:
     """A value without what must not be seen there."""
     layer = run.hooks.redact
     return value if layer is None else await layer(run, value, sink)
-
-
-def inputs_of(row: RunRow) -> tuple[Any, dict[str, Any]]:
-    """The input of a run as it was recorded, and the options that it was started with.
-
-    Raises:
-        JournalCorruptError: it is not recorded, since it could not be redacted.
-    """
-    if not isinstance(row.input, dict) or "options" not in row.input:
-        raise JournalCorruptError(
-            f"what run `{row.run}` was asked is not in the store: it could not be redacted", hint="peg plugins doctor"
-        )
-    messages: Any = row.input["messages"]
-    inputs = row.input["inputs"] if messages is None else list(map(message_from_json, messages))
-    options = dict(row.input["options"])
-    options["principal"] = msgspec.convert(options["principal"], Principal)
-    options["limits"] = msgspec.convert(options["limits"], ResourceLimits | None)
-    return inputs, {"history": list(map(message_from_json, row.input["history"])), **options}
-
-
-def tighter(a: ResourceLimits, b: ResourceLimits) -> ResourceLimits:
-    """For each unit the smaller of two limits."""
-    both = {name: (getattr(a, name), getattr(b, name)) for name in a.__struct_fields__}
-    return ResourceLimits(
-        **{name: min((v for v in pair if v is not None), default=None) for name, pair in both.items()}
-    )

@@ -7,11 +7,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Any
 
-from pegboard.errors import RunBusyError, RunNotFoundError
+import msgspec
+
+from pegboard.errors import JournalCorruptError, RunBusyError, RunNotFoundError
+from pegboard.interfaces import RunRow
 from pegboard.journal import Journal
 from pegboard.run import Run, RunServices
-from pegboard.types import Message
+from pegboard.types import Message, Principal, ResourceLimits, message_from_json
 
 KEPT = 32
 """How many ended runs are remembered; with 256 each new run costs a tenth more, since the memory that the oldest one
@@ -124,3 +128,21 @@ class _Tracking:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._runs.has_ended(self._run)
+
+
+def inputs_of(row: RunRow) -> tuple[Any, dict[str, Any]]:
+    """The input of a run as it was recorded, and the options that it was started with.
+
+    Raises:
+        JournalCorruptError: it is not recorded, since it could not be redacted.
+    """
+    if not isinstance(row.input, dict) or "options" not in row.input:
+        raise JournalCorruptError(
+            f"what run `{row.run}` was asked is not in the store: it could not be redacted", hint="peg plugins doctor"
+        )
+    messages: Any = row.input["messages"]
+    inputs = row.input["inputs"] if messages is None else list(map(message_from_json, messages))
+    options = dict(row.input["options"])
+    options["principal"] = msgspec.convert(options["principal"], Principal)
+    options["limits"] = msgspec.convert(options["limits"], ResourceLimits | None)
+    return inputs, {"history": list(map(message_from_json, row.input["history"])), **options}

@@ -32,8 +32,9 @@ from pegboard.journal import Journal
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase
 from pegboard.plugins.dispatch.hooks import Hooks
-from pegboard.run import CURRENT, Run, inputs_of
+from pegboard.run import CURRENT, Run
 from pegboard.runner import AgentRunner
+from pegboard.runs import inputs_of
 from pegboard.services import BoardServices
 from pegboard.state import loop_state
 from pegboard.types import (

@@ -16,11 +16,12 @@ from pegboard.journal import Journal
 from pegboard.model import ModelBase
 from pegboard.plugins.dispatch.attribution import CallRecord
 from pegboard.plugins.dispatch.hooks import Hooks
+from pegboard.prices import Prices
 from pegboard.run import CURRENT, BoundModule, Bounds, Run, RunServices
 from pegboard.runs import Runs
 from pegboard.toolbox import BoundTool, Toolbox
 from pegboard.tools import as_tool
-from pegboard.types import Agent, PriceTable, ResourceLimits
+from pegboard.types import Agent, ResourceLimits
 
 if TYPE_CHECKING:
     from pegboard.config import Config
@@ -56,7 +57,7 @@ class BoardServices(RunServices):
         self.bounds = _bounds(config)
         self._default_agent = Agent("default")
         self._default_model: str | ModelBase = model or config.get("model") or "auto"
-        self._prices: Sequence[PriceTable] | None = None
+        self._prices: Prices | None = None
         self._counting: dict[str, tuple[object, Counting]] = {}
         self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Toolbox]] = WeakKeyDictionary()
         self._known: WeakKeyDictionary[Agent, Agent | None] = WeakKeyDictionary()
@@ -194,13 +195,16 @@ class BoardServices(RunServices):
         await self._host.apply_refreshes()
         self._prices = None
 
-    async def prices(self) -> Sequence[PriceTable]:
-        """Every price table that plugins offer; asked for once."""
-        if self._prices is None:
-            layer = self.hooks.provide_prices
-            found = await layer(self._host.context()) if layer is not None else []
-            self._prices = [table for _, table in found]
-        return self._prices
+    async def prices(self) -> Prices:
+        """Every price that plugins offer; asked for once."""
+        if self._prices is not None:
+            return self._prices
+        layer = self.hooks.provide_prices
+        found = await layer(self._host.context()) if layer is not None else []
+        prices = Prices([table for _, table in found])
+        if not getattr(found, "missing", ()):  # who failed is asked again, since a cost that is unknown stays so
+            self._prices = prices
+        return prices
 
     async def counting(self, model: str) -> Counting:
         """The counter that a plugin offers for a model; each model is asked for once, and again with other plugins."""

@@ -15,10 +15,11 @@ import msgspec
 
 from pegboard import calls as tool_calls
 from pegboard import context, recovery
-from pegboard.budget import Reservation, cost_of, price_for
+from pegboard.budget import Reservation
 from pegboard.errors import (
     BudgetExceededError,
     LoopLimitError,
+    ModelFault,
     ModelOutputInvalidError,
     ModelOutputLimitError,
     ModelRefusedError,
@@ -28,6 +29,7 @@ from pegboard.journal import Step
 from pegboard.metering import Meter
 from pegboard.model import ModelBase, Sink
 from pegboard.output import FINAL_OUTPUT, StructuredOutput
+from pegboard.prices import cost_of, most_cost
 from pegboard.run import Run
 from pegboard.spent import count_inside
 from pegboard.types import (
@@ -36,6 +38,7 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelResponse,
+    Omission,
     RunState,
     StreamEvent,
     Tier,
@@ -85,7 +88,6 @@ async def take_turns(run: Run, state: RunState) -> RunState:
         response, results = await model.turn(request, binding)
         if run.builds and run.hooks.context_measure is not None:
             await run.hooks.context_measure(run, run.builds[-1], response.usage)
-        _check_finish(run, response)
         output = _output_of(run, binding, response, results)
         if output is not UNSET and not run.inbox:
             return evolve(state, output=output, turn=run.turn, messages=run.log.view(), tier=run.tier)
@@ -211,16 +213,16 @@ def _final_request(request: ModelRequest) -> ModelRequest:
 # --- after an answer ---------------------------------------------------------------------------------------------
 
 
-def _check_finish(run: Run, response: ModelResponse) -> None:
+def _fault_of(response: ModelResponse) -> ModelFault | None:
+    """What an answer lacks that came to a proper end; it is void as that of a stream that was cut."""
+    provider, _, name = response.model.partition(":")
+    told: dict[str, Any] = {"provider": provider, "model": name, "usage": response.usage}
+    told["stream_started"] = bool(response.parts)
     if response.finish == "length":
-        run.log.settle()
-        raise ModelOutputLimitError(
-            f"the answer of `{response.model}` was cut at the output limit", model=response.model, usage=response.usage
-        )
+        return ModelOutputLimitError(f"the answer of `{response.model}` was cut at the output limit", **told)
     if response.finish == "refused":
-        raise ModelRefusedError(
-            f"`{response.model}` refused: {response.text or 'no reason given'}", model=response.model
-        )
+        return ModelRefusedError(f"`{response.model}` refused: {response.text or 'no reason given'}", **told)
+    return None
 
 
 def _output_of(run: Run, binding: TurnBinding, response: ModelResponse, results: Sequence[ToolResult]) -> Any:
@@ -228,15 +230,15 @@ def _output_of(run: Run, binding: TurnBinding, response: ModelResponse, results:
     if binding.final is not UNSET:
         value, binding.final = binding.final, UNSET
         return value
-    if results:
+    if results or response.finish == "pause":
         return UNSET
     if run.output is None:
         return response.text
     try:
         return run.output.from_text(response.text)
     except ModelOutputInvalidError as error:
+        run.log.append(Message.user(f"{error.message}. Answer again."))  # also for recovery, which may ask once more
         send_back(run, run.output, error)
-        run.log.append(Message.user(f"{error.message}. Answer again."))
         return UNSET
 
 
@@ -304,7 +306,8 @@ class TurnBinding:
 
     async def _recall(self, step: Step) -> ModelResponse:
         response: ModelResponse = self._run.journal.result(step)
-        cost = await self._run.account_for(response.usage, response.model)
+        asked: ModelRequest = step.params
+        cost = await self._run.account_for(response.usage, response.model, asked.messages, response.parts)
         self._run.charge(requests=1, tokens=response.usage.total_tokens, cost_usd=cost)
         await count_inside(self._run, step)
         self._run.log.append(Message("assistant", response.parts))
@@ -356,14 +359,21 @@ class TurnBinding:
             run.failed_step = step
             spent = _spent(error)
             if spent is not None:
-                await run.account_for(spent, request.model)
+                await run.account_for(spent, request.model, request.messages)
             raise
-        cost = await run.account_for(response.usage, response.model)
+        cost = await run.account_for(response.usage, response.model, request.messages, response.parts)
+        fault = _fault_of(response)
+        if fault is not None:
+            run.journal.fail(step, fault)
+            run.failed_step, run.unfinished = step, response.parts
+            raise fault
         run.journal.finish(step, response, usage=response.usage, tokens=response.usage.total_tokens, cost_usd=cost)
         if layer is not None:
             self._say_anew(response)
         if run.journal.flushes:
             await run.journal.flush()
+        if response.omitted:
+            _tell_omitted(run, response.omitted)
         run.log.append(Message("assistant", response.parts))
         return response
 
@@ -401,13 +411,15 @@ class TurnBinding:
             if overrun and (run.budget.remaining("tokens") or 0) <= 0 and run.budget.limits("tokens"):
                 raise BudgetExceededError(f"the answer of `{request.model}` was cut: it used up the budget") from error
             raise
-        await self._settle(reservation, wanted, response)
+        await self._settle(reservation, wanted, request, response)
         return response
 
-    async def _settle(self, reservation: Reservation | None, wanted: BudgetRequest, response: ModelResponse) -> None:
+    async def _settle(
+        self, reservation: Reservation | None, wanted: BudgetRequest, request: ModelRequest, response: ModelResponse
+    ) -> None:
         run = self._run
         tokens = response.usage.total_tokens
-        cost = cost_of(price_for(await run.services.prices(), response.model), response.usage)
+        cost = cost_of(await run.price_of(response.model, request.messages, response.parts), response.usage)
         actual: dict[Any, float] = {}
         if tokens is not None:
             actual["tokens"] = tokens
@@ -507,7 +519,7 @@ def _capped(run: Run, request: ModelRequest) -> ModelRequest:
 
 
 async def _most_cost(run: Run, request: ModelRequest) -> float:
-    price = price_for(await run.services.prices(), request.model)
+    price = await run.price_of(request.model, request.messages)
     if price is None:
         if run.services.unknown_price == "allow":
             return 0.0
@@ -515,7 +527,7 @@ async def _most_cost(run: Run, request: ModelRequest) -> float:
             f"a money limit is set and the price of `{request.model}` is not known",
             hint="peg config explain limits.cost_usd",
         )
-    return (run.counting.request(request) * price.input + _most_output(request) * price.output) / 1_000_000
+    return most_cost(price, run.counting.request(request), _most_output(request))
 
 
 def _most_output(request: ModelRequest) -> int:
@@ -537,6 +549,14 @@ def _spent(error: BaseException) -> Usage | None:
     if isinstance(usage, Usage):
         return usage
     return Usage() if getattr(error, "stream_started", isinstance(error, asyncio.CancelledError)) else None
+
+
+def _tell_omitted(run: Run, omitted: Sequence[Omission]) -> None:
+    """Say once in a run what its model was not given."""
+    told = {entry.what for entry in run.degraded}
+    for omission in omitted:
+        if omission.what not in told:
+            run.degrade(omission.what, f"not sent to the model: {omission.why}")
 
 
 def _settle_failed(reservation: Reservation | None, error: BaseException, counted: int) -> None:

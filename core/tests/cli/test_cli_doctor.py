@@ -168,8 +168,9 @@ def test_unmet_requirements_are_found(peg: Any, site: Any) -> None:
     assert status(findings(peg), "needs `click>=99`") == "warn"
 
 
-def test_a_model_that_nobody_makes_is_found(peg: Any, site: Any) -> None:
+def test_a_model_that_nobody_makes_is_found(peg: Any, site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A configured model that no installed plugin makes is a warning; scripted models are not chosen for `auto`."""
+    monkeypatch.setenv("PEGBOARD_DISABLE_PLUGINS", "anthropic,gemini,local,openai")
     (finding,) = [item for item in peg.json("doctor")["data"]["findings"] if item["what"].startswith("no model: ")]
     assert finding == {
         "status": "warn",

@@ -317,8 +317,8 @@ def test_trace_shows_calls_as_they_happen(peg: Any, site: Any) -> None:
     shown = peg("plugins", "trace", "model_request", "hello", "-m", "scripted:demo").stdout
     calls = peg.json("plugins", "trace", "model_request", "hello", "-m", "scripted:demo")["data"]["calls"]
 
-    assert shown.startswith("model_request  around: ok")
-    assert [call["plugin"] for call in calls] == ["around"]
+    assert "model_request  around: ok" in shown
+    assert [call["plugin"] for call in calls if call["plugin"] != "recovery"] == ["around"]
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": 99}'], ids=["no json", "newer"])

@@ -316,7 +316,7 @@ def test_explain_tells_who_was_called(peg: Any, site: Any) -> None:
 
     explained = peg.json("runs", "explain", "latest", "2")["data"]
 
-    assert [(call["hook"], call["plugin"]) for call in explained["calls"]] == [("model_request", "shouter")]
+    assert ("model_request", "shouter") in [(call["hook"], call["plugin"]) for call in explained["calls"]]
     assert "loud" in peg("runs", "explain", "latest").stdout
     assert "peg run --explain" in peg("runs", "explain", plain).stdout
     assert peg.json("runs", "prompt", "latest")["data"]["request"]["instructions"] == "loud"

@@ -169,6 +169,21 @@ async def test_auto_without_an_answer_names_what_there_is(
     assert caught.value.hint == hint
 
 
+async def test_auto_without_an_answer_says_what_to_set_up(start_host: StartHost, plugin_dist: Any) -> None:
+    """In the words of every plugin that has any."""
+    code = "from pegboard import hookimpl\nclass Plugin:\n    @hookimpl\n    def provide_model(self): return None\n"
+    for name in ("alpha", "beta"):
+        models = [{"name": name, "setup": f"export {name.upper()}_KEY=…"}, {"name": f"{name}-two"}]
+        plugin_dist(
+            {"id": name, "hooks": {"provide_model": {}}, "contributes": {"models": models}}, {"plugin.py": code}
+        )
+    host = await start_host("alpha", "beta")
+
+    with pytest.raises(ModelNoneError) as caught:
+        await host.model("auto")
+    assert caught.value.hint == "`export ALPHA_KEY=…` or `export BETA_KEY=…` or `peg config set model alpha:MODEL`"
+
+
 async def test_a_plugin_that_announces_nothing_is_asked_last(start_host: StartHost, install: Any) -> None:
     """For names that nobody announced."""
     install("alpha", "m*")

@@ -199,7 +199,7 @@ def _hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> No
 async def _new_run(board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output) -> RunResult:
     agent, start, target, commands = await _agent_of(board, task, options["agent"])
     if options["model"] is not None:  # an agent that can do without one would only say so when it is over
-        await board.model(options["model"])
+        await (await board.model(options["model"])).connect()
     _warn_of_unknown(board, agent, options["allow"], out)
     inputs = inputs_for(agent, task.words[start:], task.piped, commands=commands)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])

@@ -204,12 +204,18 @@ def _no_default(pegs: Sequence[Peg], cause: str, *, autoload: bool) -> ModelNone
         hint = None if autoload else "`Pegboard(autoload=True)` has the installed plugins; or give the agent a `model`"
         return ModelNoneError(f"no model is configured, and no plugin on this board offers one{cause}", hint=hint)
     names = ", ".join(f"`{pattern}`" for pattern in offered)
-    provider = next(name for peg in pegs for name in _providers(peg))
-    example = DEMO if _fits(DEMO, offered) else f"{provider}:MODEL"
     return ModelNoneError(
         f"no model is configured, and no installed plugin has one for `auto`; there are {names}{cause}",
-        hint=f"peg config set model {example}",
+        hint=_setup(pegs, offered),
     )
+
+
+def _setup(pegs: Sequence[Peg], offered: Sequence[str]) -> str:
+    """What to type: what the plugins say of themselves, or to name a model."""
+    provider = next(name for peg in pegs for name in _providers(peg))
+    named = f"peg config set model {DEMO if _fits(DEMO, offered) else f'{provider}:MODEL'}"
+    setups = [item["setup"] for peg in pegs for item in contributed(peg.record.manifest, "models") if "setup" in item]
+    return " or ".join(f"`{command}`" for command in (*setups, named)) if setups else named
 
 
 def _providers(peg: Peg) -> list[str]:

@@ -70,6 +70,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often one step may be repeated. The plugin that decides is `recover`; this is its limit."""
 
     attempts: int = 4
+    """Of one step with one model; a fallback has attempts of its own, and no step more than 10 in all."""
     repeats_per_run: int = 10
 
 

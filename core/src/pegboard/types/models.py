@@ -9,7 +9,8 @@ import msgspec
 
 from pegboard.types.messages import Content, JsonObject, Message, ToolCall, calls_of, text_of
 
-FinishReason = Literal["stop", "tool_calls", "length", "refused", "other"]
+FinishReason = Literal["stop", "tool_calls", "length", "refused", "pause", "other"]
+"""`pause` is a long turn of a provider's own tools, which wants to be sent back to go on."""
 Known = Literal["yes", "no", "unknown"]
 EventType = Literal[
     "start",
@@ -152,11 +153,19 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     """The model that answered, where it differs from the one asked for."""
 
 
+class Omission(msgspec.Struct, frozen=True, gc=False):
+    """Something of a request that the provider was not given, because it could not take it."""
+
+    what: str
+    why: str
+
+
 class ModelChunk(msgspec.Struct, gc=False):
     """One piece of a provider's stream, made by a provider plugin; exactly one of the fields is set.
 
     `text` and `thinking` are deltas. `tool_call` is complete, or `call_delta` is `(id, name, argument text)` with the
-    name in its first delta only. `part` is any other complete part. The last chunk carries `finish`.
+    name in its first delta only. `part` is any other complete part. `usage` is what was used up to here, where a
+    provider says so before the end. `omitted` says what of the request was left out. The last chunk carries `finish`.
     """
 
     # Mutable on purpose: one is made per delta and thrown away, and nothing shares it.
@@ -166,6 +175,8 @@ class ModelChunk(msgspec.Struct, gc=False):
     call_delta: tuple[str, str, str] | None = None
     part: Content | None = None
     finish: Finish | None = None
+    usage: Usage | None = None
+    omitted: Omission | None = None
 
 
 class ModelResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -175,6 +186,8 @@ class ModelResponse(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     finish: FinishReason = "stop"
     usage: Usage = Usage()
     model: str = ""
+    omitted: tuple[Omission, ...] = ()
+    """What of the request the provider was not given."""
 
     @property
     def text(self) -> str:
@@ -230,18 +243,35 @@ class StreamEvent:
         return f"StreamEvent({self.type!r}, {self.content!r}, attempt={self.attempt}, seq={self.seq})"
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model costs, per million tokens."""
+class PriceTier(msgspec.Struct, frozen=True, kw_only=True):
+    """What all tokens of a long request cost, per million."""
 
-    provider: str
-    model: str
-    """A name, or a pattern with `*`."""
+    over_tokens: int
+    """Of input, caches included; a request with more is in this tier."""
     input: float
     output: float
     cache_read: float | None = None
     cache_write: float | None = None
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model costs, per million tokens."""
+
+    provider: str
+    model: str = ""
+    """A name, or a pattern with `*`."""
+    match: str = ""
+    """For what no pattern can say: a regular expression that is searched for in the name in lower case."""
+    input: float
+    output: float
+    cache_read: float | None = None
+    cache_write: float | None = None
+    tiers: tuple[PriceTier, ...] = ()
+    apart: tuple[str, ...] = ()
+    """Kinds of content (`audio`, `image`, `video`) that have other prices: with one of them a cost is unknown."""
     currency: str = "USD"
     valid_from: str = ""
+    """A date as in `2026-01-31`, before which the row does not count."""
 
 
 class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,3 +280,5 @@ class PriceTable(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[Price, ...]
     dated: str
     source: str
+    ordered: bool = False
+    """Whether of several names and patterns the first one counts, and not the longest."""

@@ -62,6 +62,16 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Which attempt of the step this was, from 1."""
     stream_started: bool = False
     spent: Usage = NO_USAGE
+    decided: tuple[RecoveryDecision, ...] = ()
+    """What was decided about this step before, also in an earlier life of the run."""
+    fallbacks: tuple[str, ...] = ()
+    """The targets that this run has fallen back to."""
+    repeatable: bool = True
+    """Whether `Retry` and `Alternative` are still allowed; without it only a `Fallback` goes on."""
+    failing_s: float = 0.0
+    """Seconds since the step failed for the first time."""
+    context_tokens: int = 0
+    """About how long the conversation is that the model was shown."""
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="retry"):

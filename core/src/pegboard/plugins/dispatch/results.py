@@ -7,6 +7,7 @@ so that nobody who reads answers has to. A check is called only for what a plugi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, get_args
 
@@ -24,7 +25,9 @@ from pegboard.types import (
     ModelSettings,
     Part,
     Plan,
+    Price,
     PriceTable,
+    PriceTier,
     Retry,
     RunState,
     Scores,
@@ -101,7 +104,11 @@ def _is_decision(answer: Any, *_: object) -> bool:
 
 def _is_price_table(answer: PriceTable, *_: object) -> bool:
     _is_whole(answer)
-    numbers = [n for price in answer.prices for n in (price.input, price.output, price.cache_read, price.cache_write)]
+    rates: list[Price | PriceTier] = list(answer.prices)
+    rates += [tier for price in answer.prices for tier in price.tiers]
+    numbers = [n for rate in rates for n in (rate.input, rate.output, rate.cache_read, rate.cache_write)]
+    for price in answer.prices:
+        re.compile(price.match)
     return all(number is None or (math.isfinite(number) and number >= 0) for number in numbers)
 
 

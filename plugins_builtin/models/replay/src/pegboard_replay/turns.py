@@ -31,7 +31,7 @@ from pegboard.types import (
 FINAL_OUTPUT: Final = "final_output"
 """The synthetic tool by which core asks for structured output where a model has no schema mode."""
 
-Reason = Literal["stop", "tool_calls", "length", "refused", "other"]
+Reason = Literal["stop", "tool_calls", "length", "refused", "pause", "other"]
 
 
 @runtime_checkable

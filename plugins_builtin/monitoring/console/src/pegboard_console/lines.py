@@ -75,6 +75,10 @@ def _run_resumed(event: Event) -> Line:
     return Line(f"resumed {visible(event.agent)}" if event.agent else "resumed")
 
 
+def _model_chosen(event: Event) -> Line:
+    return Line(f"model {visible(event.data.get('model', '?'))}: {visible(event.data.get('why', ''))}")
+
+
 def _phase_entered(event: Event) -> Line:
     return Line(f"phase {visible(event.data.get('phase', '?'))}", "faint")
 
@@ -230,6 +234,7 @@ _KINDS: Final[dict[str, tuple[Verbosity, Callable[[Event], Line]]]] = {
     "tool.loop": ("normal", _tool_loop),
     "output.invalid": ("normal", _output_invalid),
     "cleanup.error": ("quiet", _plainly("error while cleaning up", "bad")),
+    "model.chosen": ("normal", _model_chosen),
     "model.setting_ignored": ("normal", _anything),
     "plugin.fault": ("quiet", _plugin_fault),
     "plugin.state": ("verbose", _plugin_state),

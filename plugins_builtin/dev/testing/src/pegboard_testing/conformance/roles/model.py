@@ -45,7 +45,7 @@ class ModelSuite:
     @pytest.mark.asyncio
     async def test_each_chunk_is_one_thing(self, model: ModelBase) -> None:
         """Exactly one field of a chunk is set, and only the last chunk has the finish."""
-        chunks = [chunk async for chunk in model.stream(_request(model))]
+        chunks = [chunk async for chunk in model.stream(request_of(model))]
 
         assert [len(_set(chunk)) for chunk in chunks] == [1] * len(chunks)
         assert [chunk.finish is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
@@ -123,7 +123,7 @@ class ModelSuite:
     @pytest.mark.asyncio
     async def test_tokens_are_counted_or_unknown(self, model: ModelBase) -> None:
         """A number, or `None` where the provider has no counter."""
-        count = await model.count_tokens(_request(model))
+        count = await model.count_tokens(request_of(model))
 
         assert count is None or count > 0
 
@@ -134,7 +134,8 @@ class ModelSuite:
         await model.aclose()
 
 
-def _request(model: ModelBase, tools: Sequence[ToolSpec] = ()) -> ModelRequest:
+def request_of(model: ModelBase, tools: Sequence[ToolSpec] = ()) -> ModelRequest:
+    """The request that every model of a test answers."""
     return ModelRequest(model=model.id, messages=(Message.user("Say anything."),), tools=tuple(tools))
 
 
@@ -148,4 +149,4 @@ def _or_skip(model: ModelBase | None) -> ModelBase:
     return model
 
 
-__all__ = ["SCHEMA", "ModelSuite"]
+__all__ = ["SCHEMA", "ModelSuite", "request_of"]

@@ -1,0 +1,156 @@
+"""What model plugins share: tool names within an alphabet, and what answers of HTTP and errors of a transport mean."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from pegboard.wire import ToolNames, fault_of_status, fault_of_transport, retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code"),
+    [
+        (400, "temperature: must be below 1", "model.bad_request"),
+        (400, "prompt is too long: 210000 tokens > 200000 maximum", "model.context_overflow"),
+        (400, "This model's maximum context length is 8192 tokens.", "model.context_overflow"),
+        (400, "The input token count (9) exceeds the maximum number of tokens allowed (8).", "model.context_overflow"),
+        (400, "Your credit balance is too low to access the API.", "model.quota_exhausted"),
+        (401, "invalid x-api-key", "model.auth"),
+        (402, "pay", "model.quota_exhausted"),
+        (403, "not for you", "model.permission"),
+        (404, "model: claude-9", "model.not_offered"),
+        (408, "slow", "model.timeout"),
+        (413, "too large", "model.context_overflow"),
+        (422, "what?", "model.bad_request"),
+        (429, "Rate limited", "model.rate_limited"),
+        (429, "You exceeded your current quota, please check your plan and billing details.", "model.quota_exhausted"),
+        (500, "boom", "model.server_error"),
+        (503, "soon", "model.overloaded"),
+        (504, "slow", "model.timeout"),
+        (529, "Overloaded", "model.overloaded"),
+    ],
+)
+def test_a_status_has_one_meaning(status: int, message: str, code: str) -> None:
+    """Where a status means several things, what the provider says decides."""
+    fault = fault_of_status(status, message)
+
+    assert (fault.code, fault.status, fault.message) == (code, status, message)
+
+
+def test_a_key_is_never_repeated() -> None:
+    """A gateway may put it into its message."""
+    assert fault_of_status(401, "wrong key sk-1", secret="sk-1").message == "wrong key ***"
+
+
+def test_a_request_can_be_asked_about() -> None:
+    """Its id is in the fault, whichever header the provider uses."""
+    assert fault_of_status(500, "", {"x-request-id": "r1"}).request_id == "r1"
+    assert fault_of_status(500, "", {"request-id": "r2"}).request_id == "r2"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after-ms": "250", "retry-after": "7"}, 0.25),
+        ({"retry-after-ms": "x", "retry-after": "7"}, 7.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+    ],
+)
+def test_when_to_come_again(headers: dict[str, str], seconds: float | None) -> None:
+    """Seconds, milliseconds, or nothing where nothing can be made of it."""
+    assert retry_after_s(headers) == seconds
+
+
+def test_when_to_come_again_as_a_date() -> None:
+    """RFC 9110 allows one; one in the past is now."""
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    past = format_datetime(datetime.now(UTC) - timedelta(seconds=100), usegmt=True)
+
+    assert 90 < (retry_after_s({"retry-after": soon}) or 0) <= 100
+    assert retry_after_s({"retry-after": past}) == 0.0
+
+
+class TransportError(Exception):
+    """As HTTP libraries have them."""
+
+
+class ReadError(TransportError):
+    """A connection was reset."""
+
+
+class RemoteProtocolError(TransportError):
+    """The other side did something that is not HTTP."""
+
+
+class TimeoutException(TransportError):  # so they call it
+    """Too slow."""
+
+
+class ConnectTimeout(TimeoutException):
+    """Not even connected."""
+
+
+class APIConnectionError(Exception):
+    """As SDKs have it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "phase"),
+    [
+        (TransportError("no route"), "model.connection", "connect"),
+        (ConnectionRefusedError("no"), "model.connection", "connect"),
+        (APIConnectionError("no"), "model.connection", "connect"),
+        (RemoteProtocolError("Server disconnected without sending a response."), "model.connection", "connect"),
+        (RemoteProtocolError("peer closed connection"), "model.stream_cut", "stream"),
+        (ReadError(""), "model.stream_cut", "stream"),
+        (TimeoutException(""), "model.timeout", "stream"),
+        (ConnectTimeout(""), "model.timeout", "connect"),
+        (TimeoutError(), "model.timeout", "stream"),
+        (json.JSONDecodeError("x", "y", 0), "model.stream_malformed", "parse"),
+        (UnicodeDecodeError("utf-8", b"x", 0, 1, "no"), "model.stream_malformed", "parse"),
+    ],
+    ids=repr,
+)
+def test_errors_below_an_sdk(error: Exception, code: str, phase: str) -> None:
+    """Told apart by their names, since core knows no HTTP library."""
+    fault = fault_of_transport(error)
+
+    assert fault is not None
+    assert (fault.code, fault.phase) == (code, phase)
+
+
+def test_other_errors_are_not_explained_away() -> None:
+    """A bug stays one."""
+    assert fault_of_transport(KeyError("x")) is None
+
+
+def test_tool_names_go_there_and_back() -> None:
+    """With what a provider refuses replaced; two that would be the same stay two, and short enough."""
+    long = "a" * 70
+    names = ToolNames(["files.read", "files_read", "files-read", "", f"{long}1", f"{long}2"])
+
+    wires = [names.wire(name) for name in ("files.read", "files_read", "files-read", "", f"{long}1", f"{long}2")]
+
+    assert wires[:3] == ["files_read", "files_read_2", "files-read"]
+    assert len(set(wires)) == 6
+    assert all(len(wire) <= 64 for wire in wires)
+    assert [names.own(wire) for wire in wires] == ["files.read", "files_read", "files-read", "", f"{long}1", f"{long}2"]
+
+
+def test_a_name_that_a_model_made_up_stays() -> None:
+    """The call is answered by an error that names it."""
+    assert ToolNames(["a"]).own("made_up") == "made_up"
+
+
+def test_a_tool_of_the_history_has_a_name_too() -> None:
+    """It need not be offered any more."""
+    assert ToolNames([]).wire("old.tool") == "old_tool"

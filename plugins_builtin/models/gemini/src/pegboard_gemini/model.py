@@ -1,0 +1,115 @@
+"""A Gemini model over the official SDK, which is imported at the first request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+
+from pegboard.errors import CredentialsMissingError, ModelFault
+from pegboard.model import ModelBase
+from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
+
+from pegboard_gemini.config import Settings
+from pegboard_gemini.connection import Connection
+from pegboard_gemini.faults import fault_of
+from pegboard_gemini.models import capabilities_of
+from pegboard_gemini.receiving import Receiving
+from pegboard_gemini.sending import PROVIDER, Sending
+
+Key = Callable[[], Awaitable[str]]
+"""Gives the key at the first request."""
+_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+
+
+class GeminiModel(ModelBase):
+    """One of the Gemini models, by `generateContent`.
+
+    `key` is asked once, at the first request; without one the key is in `GEMINI_API_KEY` or `GOOGLE_API_KEY`. The
+    client belongs to the event loop that it was made in.
+    """
+
+    provider = PROVIDER
+
+    def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
+        self.name = name
+        self._key = key
+        self._settings = settings or Settings()
+        self._connection: Connection | None = None
+        self._secret: str | None = None
+        self._making = asyncio.Lock()
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+        """One answer; nothing is repeated, since whether to is for `recover` to say.
+
+        It is one request, unless the server cuts the answer in two and gives a token for the rest.
+        """
+        sending = Sending(request, self.name)
+        for omission in sending.omitted:
+            yield ModelChunk(omitted=omission)
+        connection = await self._connected()
+        receiving = Receiving(sending, self.name)
+        config = sending.config
+        while True:
+            async with aclosing(connection.answer(self.name, sending.contents, config)) as pieces:
+                chunks = receiving.chunks(pieces)
+                async with aclosing(chunks):  # type: ignore[type-var]  # it is a generator
+                    async for chunk in chunks:
+                        yield chunk
+            rest = receiving.rest()
+            if rest is None:
+                break
+            config = {**config, "continuation_token": rest}
+        for chunk in receiving.end():
+            yield chunk
+
+    def capabilities(self, model: str) -> ModelCapabilities:
+        """What is known of this or another of the Gemini models."""
+        return capabilities_of(model)
+
+    def classify_error(self, exc: Exception) -> ModelFault | None:
+        """Errors of the SDK, and those that come through it from below."""
+        return fault_of(exc, self._secret)
+
+    async def count_tokens(self, request: ModelRequest) -> int | None:
+        """The provider's own count of the messages; it costs a request, and no tokens.
+
+        The counter of this API takes neither instructions nor tools, so they are counted as text.
+        """
+        sending = Sending(request, self.name)
+        beside = [str(sending.config[name]) for name in ("system_instruction", "tools") if name in sending.config]
+        contents = [*sending.contents, *({"role": "user", "parts": [{"text": text}]} for text in beside)]
+        connection = await self._connected()
+        try:
+            return await connection.count(self.name, contents)
+        except Exception as exc:
+            raise self.classify_error(exc) or exc from exc
+
+    async def connect(self) -> None:
+        """Find the key and make the client; nothing is sent."""
+        await self._connected()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
+
+    async def _connected(self) -> Connection:
+        async with self._making:
+            if self._connection is None:
+                self._secret = await self._key() if self._key is not None else _key_of_environment()
+                # The import takes a second, in which the loop has others to serve.
+                self._connection = await asyncio.to_thread(Connection, self._secret, self._settings)
+            return self._connection
+
+
+def _key_of_environment() -> str:
+    for name in _VARIABLES:
+        if key := os.environ.get(name):
+            return key
+    raise CredentialsMissingError("Gemini needs a key, and the environment has none", hint=f"export {_VARIABLES[0]}=…")
+
+
+__all__ = ["GeminiModel", "Key"]

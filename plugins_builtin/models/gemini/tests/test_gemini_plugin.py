@@ -1,0 +1,129 @@
+"""The plugin on a board: names, keys, settings, and what it costs to have it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pegboard_gemini
+import pytest
+from pegboard import Agent
+from pegboard.errors import CredentialsMissingError, ModelNoneError
+from pegboard_gemini.config import Settings
+from pegboard_gemini.model import GeminiModel
+from pegboard_gemini.models import capabilities_of
+from pegboard_testing import MakeBoard, startup_imports
+from pegboard_testing.wire_server import wire_server
+
+PACKAGE = Path(pegboard_gemini.__file__).parent
+VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_GENAI_API_VERSION")
+TEXT = (Path(__file__).parent / "data" / "text.sse").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have one."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("name", ["gemini-3.8-flash", "gemini:gemini-3.8-flash"])
+async def test_a_name_with_and_without_the_provider(make_board: MakeBoard, name: str) -> None:
+    """Both are the same model; nothing is asked of anybody for it."""
+    board = await make_board(folders=[PACKAGE])
+
+    assert (await board.model(name)).id == "gemini:gemini-3.8-flash"
+
+
+async def test_without_a_key_the_error_says_what_to_type(make_board: MakeBoard) -> None:
+    """At the first request, and nothing is sent."""
+    board = await make_board(folders=[PACKAGE])
+
+    result = await board.run(Agent("a", model="gemini-3.8-flash"), "?", check=False)
+
+    assert isinstance(result.error, CredentialsMissingError)
+    assert "GEMINI_API_KEY" in str(result.error.hint)
+
+
+@pytest.mark.parametrize("variable", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
+async def test_auto_needs_a_key(make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    """It offers itself only where it could be asked; the key may have either name."""
+    board = await make_board(folders=[PACKAGE])
+    with pytest.raises(ModelNoneError):
+        await board.model("auto")
+
+    monkeypatch.setenv(variable, "k")
+
+    model = await board.model("auto")
+    assert (model.id, model.why) == (f"gemini:{Settings().default_model}", "there is a key of Gemini")
+
+
+async def test_without_a_board_the_key_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As are the address and the version of the API; the first name of a key wins, and nothing else is said of it."""
+    monkeypatch.setenv("GEMINI_API_KEY", "mine")
+    monkeypatch.setenv("GOOGLE_API_KEY", "another")
+    monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v9")
+    with wire_server() as wire:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", wire.url)
+        wire.answer(TEXT)
+        model = GeminiModel("a-model")
+
+        await model.get_response(Agent("a"), "?")
+        await model.aclose()
+
+    assert wire.requests[0].path == "/v9/models/a-model:streamGenerateContent?alt=sse"
+    assert wire.requests[0].headers["x-goog-api-key"] == "mine"
+
+
+async def test_the_sdk_does_not_talk_of_keys(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It would say that it uses a key which it does not use."""
+    for name in VARIABLES[:2]:
+        monkeypatch.setenv(name, "k")
+    with wire_server() as wire:
+        wire.answer(TEXT)
+        model = GeminiModel("a-model", settings=Settings(base_url=wire.url))
+
+        await model.get_response(Agent("a"), "?")
+        await model.aclose()
+
+    assert "API_KEY" not in caplog.text
+
+
+async def test_no_key_at_all_is_an_error_of_its_own() -> None:
+    """With what to type."""
+    with pytest.raises(CredentialsMissingError) as raised:
+        await GeminiModel("a-model").get_response(Agent("a"), "?")
+
+    assert "GEMINI_API_KEY" in str(raised.value.hint)
+
+
+def test_the_schema_has_every_setting() -> None:
+    """With the same default."""
+    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+
+    assert {name: item["default"] for name, item in schema.items()} == {
+        name: getattr(Settings(), name) for name in Settings.__struct_fields__
+    }
+
+
+def test_no_sdk_before_the_first_request() -> None:
+    """Neither its own nor another provider's."""
+    heavy = ["anthropic", "openai", "google.genai", "httpx2", "pydantic"]
+    startup_imports("import pegboard_gemini.plugin", forbidden=heavy)
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "with_tools"),
+    [
+        ("gemini-2.0-flash", "no", "no"),
+        ("gemini-2.5-pro", "yes", "no"),
+        ("models/gemini-2.5-flash", "yes", "no"),
+        ("gemini-3.8-flash", "yes", "yes"),
+        ("gemini-of-the-future", "yes", "yes"),
+    ],
+)
+def test_what_models_can_do(model: str, thinking: str, with_tools: str) -> None:
+    """Old ones less; one that is not known yet is taken for a new one."""
+    found = capabilities_of(model)
+
+    assert (found.thinking, found.structured_output, found.structured_with_tools) == (thinking, "yes", with_tools)

@@ -1,0 +1,62 @@
+"""The plugin: makes models by name, and one for `auto` where a server is ready and has a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import msgspec
+from pegboard import hookimpl
+from pegboard.errors import ConfigError
+from pegboard.interfaces import HostContext
+from pegboard.model import ModelBase
+
+from pegboard_local.config import Settings
+from pegboard_local.finding import first_ready
+from pegboard_local.model import LocalModel
+from pegboard_local.servers import CONFIGURED, Server, servers_of
+
+
+class Plugin:
+    """Offers `ollama:MODEL`, `llamacpp:MODEL`, `vllm:MODEL`, `lmstudio:MODEL` and `local:MODEL`."""
+
+    def __init__(self) -> None:
+        self._settings = Settings()
+
+    def activate(self, ctx: HostContext) -> None:
+        """Read the settings."""
+        self._settings = msgspec.convert(ctx.config or {}, Settings)
+
+    @hookimpl(band=40)
+    async def provide_model(self, ctx: HostContext, name: str) -> ModelBase | None:
+        """The model of a name, of which nobody is asked yet; for `auto` the first that is ready, which says why."""
+        servers = list(servers_of(self._settings, os.environ))
+        if name == "auto":
+            return await self._first(ctx, servers)
+        provider, _, model = name.partition(":")
+        if provider == CONFIGURED.name and not self._settings.base_url:
+            raise ConfigError(
+                "`local:MODEL` is a model of the server at `plugins.local.base_url`, which is not set",
+                hint="peg config set plugins.local.base_url http://127.0.0.1:8000/v1",
+            )
+        server = next((server for server in servers if server.name == provider), None)
+        return self._model(ctx, server, model) if server is not None else None
+
+    async def _first(self, ctx: HostContext, servers: Iterable[Server]) -> ModelBase | None:
+        keys = {CONFIGURED.name: await self._key(ctx)} if self._settings.api_key else {}
+        found = await first_ready(servers, keys)
+        if found is None:
+            return None
+        model = self._model(ctx, found.server, found.model)
+        model.why = f"{found.server.preset.title} at {found.server.host} is the first server that is ready"
+        return model
+
+    def _model(self, ctx: HostContext, server: Server, name: str) -> ModelBase:
+        async def key() -> str:
+            return await self._key(ctx)
+
+        has_key = server.preset is CONFIGURED and self._settings.api_key
+        return LocalModel(name, server, key=key if has_key else None, settings=self._settings)
+
+    async def _key(self, ctx: HostContext) -> str:
+        return (await ctx.secrets.get("api_key", purpose="models", destination="local")).reveal()

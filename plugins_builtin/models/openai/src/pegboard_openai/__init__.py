@@ -1,0 +1,3 @@
+"""OpenAI's models for pegboard, over the official SDK."""
+
+from __future__ import annotations

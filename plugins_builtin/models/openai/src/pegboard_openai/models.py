@@ -1,0 +1,72 @@
+"""What is known of OpenAI's models. An id that is newer than this release is sent all the same."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import Final, Literal
+
+import msgspec
+from pegboard.types import ModelCapabilities
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """What the models of a line have in common."""
+
+    pattern: str
+    thinks: bool = True
+    least: Literal["none", "minimal", "low"] = "none"
+    """The least effort that the model takes; only `none` is no thinking."""
+    samples: bool = True
+    """Whether it takes `temperature` and `top_p`."""
+    tools: bool = True
+    structured: bool = True
+    """Whether it can be made to keep to a JSON Schema."""
+    vision: bool = True
+    audio: bool = False
+    context_window: int | None = None
+    max_output: int | None = None
+
+
+_LINES: Final = (
+    Line(pattern="gpt-3.5*", thinks=False, structured=False, vision=False, context_window=16_385, max_output=4_096),
+    Line(pattern="*audio*", thinks=False, structured=False, vision=False, audio=True, context_window=128_000),
+    Line(pattern="chatgpt-*", thinks=False, tools=False, structured=False, context_window=128_000),
+    Line(pattern="*-chat-latest", thinks=False, context_window=128_000, max_output=16_384),
+    Line(pattern="gpt-4o*", thinks=False, context_window=128_000, max_output=16_384),
+    Line(pattern="gpt-4.1*", thinks=False, context_window=1_047_576, max_output=32_768),
+    Line(pattern="gpt-4-turbo*", thinks=False, structured=False, context_window=128_000, max_output=4_096),
+    Line(pattern="gpt-4*", thinks=False, structured=False, vision=False, context_window=8_192, max_output=8_192),
+    Line(pattern="o[0-9]*", least="low", samples=False, context_window=200_000, max_output=100_000),
+    Line(pattern="gpt-5", least="minimal", samples=False, context_window=400_000, max_output=128_000),
+    Line(pattern="gpt-5-*", least="minimal", samples=False, context_window=400_000, max_output=128_000),
+    Line(pattern="*"),
+)
+"""The first that fits. Source: the provider's pages of its models, and the tables of the SDK's version 3.54."""
+
+
+def line_of(model: str) -> Line:
+    """The line of a model; for an unknown one what new models have."""
+    return next(line for line in _LINES if fnmatch.fnmatchcase(model, line.pattern))
+
+
+def capabilities_of(model: str, api: str) -> ModelCapabilities:
+    """What a model can do by one of the APIs, as far as it is known."""
+    line = line_of(model)
+    return ModelCapabilities(
+        tools="yes" if line.tools else "no",
+        parallel_tools="yes" if line.tools else "no",
+        structured_output="yes" if line.structured else "no",
+        structured_with_tools="yes" if line.structured else "no",
+        thinking="yes" if line.thinks else "no",
+        vision="yes" if line.vision else "no",
+        audio="yes" if line.audio and api == "chat" else "no",
+        files="yes" if line.vision else "no",
+        prompt_cache="implicit",
+        system_role="yes",
+        seed="yes" if api == "chat" else "no",
+        context_window=line.context_window,
+        max_output=line.max_output,
+    )
+
+
+__all__ = ["Line", "capabilities_of", "line_of"]

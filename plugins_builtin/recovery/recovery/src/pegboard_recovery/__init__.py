@@ -1,0 +1,3 @@
+"""Decides for pegboard what follows a failure of a model."""
+
+from __future__ import annotations

@@ -1,0 +1,59 @@
+"""The plugin: is asked what follows a failure, and stands with its gates before every request."""
+
+from __future__ import annotations
+
+from pegboard import hookimpl
+from pegboard.errors import ModelRateLimitedError
+from pegboard.interfaces import Call, HostContext, RunContext
+from pegboard.types import Failure, ModelRequest, ModelResponse, RecoveryDecision
+
+from pegboard_recovery.config import Settings
+from pegboard_recovery.gate import Gate
+from pegboard_recovery.policy import Case, decide, settings_of
+
+
+class Plugin:
+    """Recovery by rule. Of runs it keeps nothing; of each provider a gate that all runs of the board share.
+
+    A board has one key for each provider, so a provider's name stands for both.
+    """
+
+    def __init__(self) -> None:
+        self._settings = Settings()
+        self._gates: dict[str, Gate] = {}
+
+    def activate(self, ctx: HostContext) -> None:
+        """Read the settings."""
+        self._settings = settings_of(ctx.config)
+
+    @hookimpl
+    async def recover(self, ctx: RunContext, failure: Failure) -> RecoveryDecision | None:
+        """Again, otherwise, elsewhere, or not at all."""
+        return decide(Case(self._settings, ctx, failure))
+
+    @hookimpl(position="innermost")
+    async def model_request(self, ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:
+        """Wait where the provider has refused this or another run, and learn from how it answers now."""
+        provider = request.model.partition(":")[0]
+        gate = self._gates.setdefault(provider, Gate())
+        if not gate.is_open:
+            await _pass(ctx, gate, provider)
+        began = ctx.clock.monotonic()
+        try:
+            response: ModelResponse = await call_next(request)
+        except ModelRateLimitedError as error:
+            gate.refused(began, ctx.clock.monotonic(), error.retry_after_s)
+            raise
+        gate.answered(began)
+        return response
+
+
+async def _pass(ctx: RunContext, gate: Gate, provider: str) -> None:
+    """Wait for one's turn."""
+    ticket, told = gate.ticket(), False
+    while (wait_s := gate.wait_s(ticket, ctx.clock.monotonic())) > 0:
+        if not told:
+            told = True
+            ctx.emit("recovery.waiting", {"provider": provider, "seconds": round(wait_s, 3)})
+        await ctx.wait(wait_s)
+    gate.passed(ticket, ctx.clock.monotonic())
