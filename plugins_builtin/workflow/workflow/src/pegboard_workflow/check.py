@@ -19,7 +19,6 @@ from pegboard_workflow.errors import Problem
 from pegboard_workflow.model import Node, Share, Workflow
 from pegboard_workflow.plan import CONTEXT, inputs_of, targets_of, transforms_of
 from pegboard_workflow.references import NAME, BadReference, Reference, references
-from pegboard_workflow.regexes import is_runaway, patterns_of
 from pegboard_workflow.transforms import NAMED
 
 MAX_CYCLES: Final = 20
@@ -35,7 +34,6 @@ def problems_of(workflow: Workflow, prefix: str = "") -> list[Problem]:
     """What is wrong with a workflow by itself, nested ones included; `prefix` goes before the names of its nodes."""
     check = _Check(workflow, prefix)
     check.name()
-    check.schemas()
     for name, node in workflow.nodes.items():
         check.node(name, node)
     check.output()
@@ -55,14 +53,6 @@ class _Check:
         name = self._workflow.name
         if not _WORKFLOW_NAME.fullmatch(name):
             self._add("schema", None, f"`{name[:80]}` is no name of a workflow", "letters, digits and `._/-`")
-
-    def schemas(self) -> None:
-        """A pattern that could search for ever would stop the whole process, so none is ever applied."""
-        for key, schema in (("input", self._workflow.input), ("output_schema", self._workflow.output_schema)):
-            for pattern in patterns_of(schema):
-                if is_runaway(pattern):
-                    text = f"`{key}`: the pattern `{pattern[:80]}` repeats what varies, and could search for ever"
-                    self._add("schema", None, text, "a character that ends each repetition, as in `([a-z]+,)*`")
 
     def node(self, name: str, node: Node) -> None:
         if not _VALID_NAME.fullmatch(name):
