@@ -1,29 +1,29 @@
-"""Looks for servers that are ready and have a model: `GET` only, all at once, and only when `auto` asks.
-
-No HTTP library is loaded for it: most machines have no such server, and learn so within milliseconds.
-"""
+"""Looks for servers that are ready and have a model: `GET` only, all at once, and only when `auto` asks."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import ssl
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from pegboard.lazy import LazyModule
 
 from pegboard_local.servers import CONFIGURED, Server
+
+if TYPE_CHECKING:
+    import httpx2
+else:
+    httpx2 = LazyModule("httpx2")
 
 WITHIN_S: Final = 0.3
 """For a server of this machine."""
 ELSEWHERE_WITHIN_S: Final = 2.0
 """For one that the configuration names elsewhere."""
-_LARGEST: Final = 4 * 1024 * 1024
 _NO_CHAT: Final = re.compile(r"embed|rerank|\bbge-|\be5-|whisper|\btts\b", re.IGNORECASE)
 """In the names of models that cannot chat."""
-_NO_ANSWER: Final = (OSError, EOFError, ValueError, asyncio.LimitOverrunError, msgspec.MsgspecError)
 
 
 class Found(NamedTuple):
@@ -65,29 +65,40 @@ async def first_ready(servers: Iterable[Server], keys: dict[str, str] | None = N
     `keys` has the key of a server by its name, for those that want one.
     """
     asked = tuple(servers)
-    found = await asyncio.gather(*(models_of(server, (keys or {}).get(server.name)) for server in asked))
+    async with _client() as client:
+        found = await asyncio.gather(*(_models(client, server, (keys or {}).get(server.name)) for server in asked))
     return next((Found(server, models[0]) for server, models in zip(asked, found, strict=True) if models), None)
 
 
 async def models_of(server: Server, key: str | None = None) -> Sequence[str]:
     """The models of a server that can chat, loaded ones first; none where it is not ready in time."""
+    async with _client() as client:
+        return await _models(client, server, key)
+
+
+def _client() -> httpx2.AsyncClient:
+    # Not by the proxy of the environment: what is asked for is on this machine, or the person has named it.
+    return httpx2.AsyncClient(trust_env=False, timeout=None)
+
+
+async def _models(client: httpx2.AsyncClient, server: Server, key: str | None) -> Sequence[str]:
     try:
         async with asyncio.timeout(WITHIN_S if server.is_loopback else ELSEWHERE_WITHIN_S):
-            return await _listed(server, key)
-    except (TimeoutError, *_NO_ANSWER):
+            return await _listed(partial(_get, client, key), server)
+    except (TimeoutError, ValueError, OSError, httpx2.HTTPError, httpx2.InvalidURL, msgspec.MsgspecError):
         return ()
 
 
-async def _listed(server: Server, key: str | None) -> Sequence[str]:
+async def _listed(get: Callable[[str], Awaitable[bytes]], server: Server) -> Sequence[str]:
     preset = server.preset
     if preset.ready is not None:
-        await _get(server.beside(preset.ready), key)
+        await get(server.beside(preset.ready))
     try:
-        body = await _get(server.beside(preset.models), key)
-    except _StatusError:
+        body = await get(server.beside(preset.models))
+    except httpx2.HTTPStatusError:
         if preset.models.startswith("/v1") or preset is CONFIGURED:
             raise
-        body = await _get(server.beside("/v1/models"), key)  # an older one, or another kind at its port
+        body = await get(server.beside("/v1/models"))  # an older one, or another kind at its port
     items = _items(body)
     return [item.id or item.name for item in sorted(items, key=lambda item: item.state != "loaded") if item.chats]
 
@@ -97,49 +108,9 @@ def _items(body: bytes) -> Sequence[_Item]:
     return [item for item in listed or msgspec.json.decode(body, type=_Tags).models if item.id or item.name]
 
 
-class _StatusError(ValueError):
-    """The server is there, and has something else to say."""
-
-
-async def _get(url: str, key: str | None) -> bytes:
-    parts = urlsplit(url)
-    tls = ssl.create_default_context() if parts.scheme == "https" else None
-    port = parts.port or (443 if tls else 80)
-    reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=tls, limit=_LARGEST)
-    try:
-        lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc.rpartition('@')[2]}", "Accept: application/json",
-                 "Connection: close", *([f"Authorization: Bearer {key}"] if key else [])]  # fmt: skip
-        writer.write("\r\n".join([*lines, "", ""]).encode())
-        return await _answer(reader)
-    finally:
-        writer.transport.abort()  # nobody waits for the goodbye of a server that may hang
-
-
-async def _answer(reader: asyncio.StreamReader) -> bytes:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-    if head[0].split(" ")[1:2] != ["200"]:
-        raise _StatusError(head[0])
-    fields = {name: value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-    if "chunked" in fields.get("transfer-encoding", ""):
-        return await _chunks(reader)
-    length = fields.get("content-length")
-    if length is None:
-        return await reader.read(_LARGEST)
-    return await reader.readexactly(_bounded(int(length)))
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = bytearray()
-    while size := int((await reader.readline()).partition(b";")[0], 16):
-        body += await reader.readexactly(_bounded(size + len(body)) - len(body))
-        await reader.readline()
-    return bytes(body)
-
-
-def _bounded(size: int) -> int:
-    if not 0 <= size <= _LARGEST:
-        raise ValueError(f"a list of models with {size:,} bytes")
-    return size
+async def _get(client: httpx2.AsyncClient, key: str | None, url: str) -> bytes:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    return (await client.get(url, headers=headers)).raise_for_status().content
 
 
 __all__ = ["ELSEWHERE_WITHIN_S", "WITHIN_S", "Found", "first_ready", "models_of"]
