@@ -103,7 +103,8 @@ def test_a_run_without_it(place: Place, way: str) -> None:
     done, ran = place.ran("run", "-m", "scripted:demo", "hello")
 
     assert done.returncode == 0
-    assert ran == {"pegboard_replay"}
+    assert "pegboard_replay" in ran
+    assert "pegboard_broken" not in ran
     assert "scripted demo model" in done.stdout
 
 
