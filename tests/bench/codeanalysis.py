@@ -150,7 +150,7 @@ def main() -> int:
         print(f"{what:<36} {value:8.2f}   aim <= {aim:g}   {'ok' if value <= aim else 'MISSED'}")
     if options.write:
         write(rows, analysed, options.rounds)
-    return int(any(value > aim for _, value, aim in rows))
+    return performance_page.exit_code(options, met=all(value <= aim for _, value, aim in rows))
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def main() -> int:
             print(f"{row['name']:32} {row['ns']:>8} ns  {aim:10} {ratio:14} {'' if row['met'] else 'MISSED'}")
     if arguments.write:
         _write(rows)
-    return 0 if all(row["met"] for row in rows) else 1
+    return performance_page.exit_code(arguments, met=all(row["met"] for row in rows))
 
 
 if __name__ == "__main__":

@@ -408,7 +408,7 @@ def main() -> int:
             print(f"{figure['name']:70} {figure['value']:9.3f}  {aim:10} {figure['verdict']}")
     if arguments.write:
         write(taken, figures, arguments.rounds)
-    return 1 if any(figure["verdict"] == "missed" for figure in figures) else 0
+    return performance_page.exit_code(arguments, met=all(figure["verdict"] != "missed" for figure in figures))
 
 
 if __name__ == "__main__":

@@ -336,7 +336,7 @@ def main() -> int:
     print(performance_page.plain(head, rows), remark, sep="\n\n", flush=True)
     if arguments.write:
         performance_page.write("peers", performance_page.table(head, rows), remark)
-    return 1 if any(row[-1] == "missed" for row in rows) else 0
+    return performance_page.exit_code(arguments, met=all(row[-1] != "missed" for row in rows))
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def main() -> None:
         times = measure(folders, options.rounds, root / "home")
     if options.write:
         write(times, options.rounds)
-    sys.exit(0 if report(times) else 1)
+    sys.exit(performance_page.exit_code(options, met=report(times)))
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def main() -> int:
     found = figures(options.harness, options.environments, options.rounds)
     if options.write:
         write(found, options.rounds)
-    return 0 if report(found) else 1
+    return performance_page.exit_code(options, met=report(found))
 
 
 if __name__ == "__main__":
