@@ -19,10 +19,16 @@ def pool() -> Iterator[DaemonPool]:
     made = DaemonPool(size=2, name="test-pool")
     yield made
     made.close()
+    for thread in alive():
+        thread.join(30)
+
+
+def alive() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("test-pool")]
 
 
 def threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("test-pool"))
+    return sorted(thread.name for thread in alive())
 
 
 async def test_a_function_runs_in_a_thread_of_the_pool(pool: DaemonPool) -> None:
