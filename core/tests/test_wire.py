@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from pegboard.wire import ToolNames, fault_of_status, fault_of_transport, retry_after_s
+from pegboard.types import Omission
+from pegboard.wire import Omissions, SdkClient, ToolNames, fault_of_status, fault_of_transport, retry_after_s
 
 
 @pytest.mark.parametrize(
@@ -154,3 +156,60 @@ def test_a_name_that_a_model_made_up_stays() -> None:
 def test_a_tool_of_the_history_has_a_name_too() -> None:
     """It need not be offered any more."""
     assert ToolNames([]).wire("old.tool") == "old_tool"
+
+
+class Client:
+    """As SDKs have it."""
+
+    def __init__(self, key: str | None) -> None:
+        self.key = key
+        self.closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def test_a_client_is_made_once_and_closed_once() -> None:
+    """Turns that begin together share it, and the key is asked for once; after its end another one is made."""
+    asked: list[str] = []
+
+    async def key() -> str:
+        asked.append("k")
+        return "k"
+
+    sdk = SdkClient(Client, key)
+    await sdk.close()
+
+    first, second = await asyncio.gather(sdk.get(), sdk.get())
+    await sdk.close()
+    await sdk.close()
+
+    assert first is second
+    assert (first.key, first.closed, asked, sdk.made) == ("k", 1, ["k"], None)
+    assert await sdk.get() is not first
+
+
+async def test_a_client_that_could_not_be_made_is_tried_again() -> None:
+    """A key may be there the next time."""
+    keys: list[str] = []
+
+    async def key() -> str:
+        return keys[0]
+
+    sdk = SdkClient(Client, key)
+    with pytest.raises(IndexError):
+        await sdk.get()
+    keys.append("k")
+
+    assert (await sdk.get()).key == "k"
+
+
+def test_what_was_left_out_is_said_once() -> None:
+    """However many parts of a history it concerns; in the order in which it came up."""
+    omitted = Omissions([Omission("a", "b")])
+
+    omitted.note("c", "d")
+    omitted.note("a", "b")
+    omitted.note("a", "e")
+
+    assert omitted == [Omission("a", "b"), Omission("c", "d"), Omission("a", "e")]

@@ -41,9 +41,7 @@ class StructuredOutput:
         if self.strategy == "tool":
             spec = ToolSpec(FINAL_OUTPUT, "Give the final answer; ends the task.", self._as_object())
             return msgspec.structs.replace(request, tools=(*request.tools, spec))
-        text = msgspec.json.encode(self.contract.schema, order="sorted").decode()
-        instructions = f"{request.instructions}\n\nAnswer with JSON only, of this JSON Schema:\n{text}".lstrip()
-        return msgspec.structs.replace(request, instructions=instructions)
+        return msgspec.structs.replace(request, instructions=in_words(request.instructions, self.contract.schema))
 
     def from_call(self, call: ToolCall) -> Any:
         """The value in a call of `final_output`. Raises `ModelOutputInvalidError`."""
@@ -72,6 +70,12 @@ class StructuredOutput:
         definitions: JsonObject = {key: inner[key] for key in ("$defs", "definitions") if key in inner}
         bare = {key: value for key, value in inner.items() if key not in definitions}
         return {"type": "object", "properties": {"value": bare}, "required": ["value"], **definitions}
+
+
+def in_words(instructions: str, schema: JsonObject) -> str:
+    """Instructions with a schema that has no place of its own in a request."""
+    text = msgspec.json.encode(schema, order="sorted").decode()
+    return f"{instructions}\n\nAnswer with JSON only, of this JSON Schema:\n{text}".lstrip()
 
 
 def _unreadable(message: str, raw: str) -> ModelOutputInvalidError:

@@ -1,4 +1,5 @@
-"""What the authors of model plugins share: tool names that a provider accepts, and what its HTTP answers mean.
+"""What the authors of model plugins share: an SDK's client, tool names that a provider accepts, what was left out of a
+request, and what answers of HTTP mean.
 
 No HTTP library and no SDK is known here: a transport's errors are told apart by the names of their classes, which are
 the same in `httpx` and its successors.
@@ -6,14 +7,15 @@ the same in `httpx` and its successors.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from pegboard.errors import (
     ModelAuthError,
@@ -32,6 +34,11 @@ from pegboard.errors import (
     ModelTimeoutError,
     describe,
 )
+from pegboard.types import Omission
+
+C = TypeVar("C", bound=Any)
+Key: TypeAlias = Callable[[], Awaitable[str]]
+"""Gives the key of a provider, when it is first needed."""
 
 _BY_STATUS: Final[Mapping[int, type[ModelFault]]] = {
     401: ModelAuthError,
@@ -145,4 +152,47 @@ class ToolNames:
         return wire
 
 
-__all__ = ["ToolNames", "fault_of_status", "fault_of_transport", "retry_after_s"]
+class Omissions(list[Omission]):
+    """What a request had to do without, each once; a model yields them as `ModelChunk(omitted=…)`."""
+
+    def note(self, what: str, why: str) -> None:
+        """Remember one more."""
+        omission = Omission(what, why)
+        if omission not in self:
+            self.append(omission)
+
+
+class SdkClient(Generic[C]):
+    """The client of a provider's SDK: made at its first use, and closed at the end.
+
+    It belongs to the event loop that it is used in, and may be used by several turns at once.
+
+    Args:
+        make: imports the SDK and makes the client, which has an `async def close`. It is called in a thread: an SDK
+            takes a second to import, in which the loop has others to serve.
+        key: asked once, before the client is made, which is given `None` without one
+    """
+
+    def __init__(self, make: Callable[[str | None], C], key: Key | None = None) -> None:
+        self._make = make
+        self._key = key
+        self._making = asyncio.Lock()
+        self.made: C | None = None
+        """The client, once there is one."""
+
+    async def get(self) -> C:
+        """The client. Raises what `key` raises, and what making it raises; the next use tries again."""
+        async with self._making:
+            if self.made is None:
+                key = await self._key() if self._key is not None else None
+                self.made = await asyncio.to_thread(self._make, key)
+            return self.made
+
+    async def close(self) -> None:
+        """Close the client, if there is one; a later use makes another."""
+        made, self.made = self.made, None
+        if made is not None:
+            await made.close()
+
+
+__all__ = ["Key", "Omissions", "SdkClient", "ToolNames", "fault_of_status", "fault_of_transport", "retry_after_s"]

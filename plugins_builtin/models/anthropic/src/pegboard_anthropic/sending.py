@@ -19,7 +19,6 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelSettings,
-    Omission,
     Opaque,
     Text,
     Thinking,
@@ -27,7 +26,7 @@ from pegboard.types import (
     ToolResult,
     UnknownPart,
 )
-from pegboard.wire import ToolNames
+from pegboard.wire import Omissions, ToolNames
 
 from pegboard_anthropic.models import Line, line_of
 
@@ -52,7 +51,7 @@ class Sending:
 
     def __init__(self, request: ModelRequest, model: str) -> None:
         self.names = ToolNames(spec.name for spec in request.tools)
-        self.omitted: list[Omission] = []
+        self.omitted = Omissions()
         self._model = model
         self._line = line_of(model)
         self._bytes = 0
@@ -109,7 +108,7 @@ class Sending:
             case Citation():
                 return ()  # what it says stands in the text that it belongs to
             case UnknownPart():
-                self._omit("a part of an unknown kind", "this version of pegboard does not know it")
+                self.omitted.note("a part of an unknown kind", "this version of pegboard does not know it")
                 return ()
 
     def _call(self, part: ToolCall) -> JsonObject:
@@ -119,13 +118,13 @@ class Sending:
     def _thinking(self, part: Thinking) -> Iterable[JsonObject]:
         bound = part.bound
         if bound is None or (bound.provider, bound.kind) != (PROVIDER, SIGNATURE) or bound.model != self._model:
-            self._omit("thinking", f"it is bound to `{bound.model}`" if bound else "it has no signature")
+            self.omitted.note("thinking", f"it is bound to `{bound.model}`" if bound else "it has no signature")
             return ()
         return [{"type": "thinking", "thinking": part.text, "signature": bound.data}]
 
     def _verbatim(self, part: Opaque) -> Iterable[JsonObject]:
         if part.provider != PROVIDER or part.model != self._model:
-            self._omit(f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
+            self.omitted.note(f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
             return ()
         return [part.data] if part.kind == BLOCK else ()
 
@@ -188,7 +187,7 @@ class Sending:
 
     def _settings(self, settings: ModelSettings, schema: JsonObject | None) -> JsonObject:
         if settings.seed is not None:
-            self._omit("the setting `seed`", "Anthropic has none")
+            self.omitted.note("the setting `seed`", "Anthropic has none")
         thinking, effort = _thinking_of(settings, self._line)
         most = settings.max_output_tokens or self._line.usual_output
         if thinking.get("budget_tokens", 0) >= most:
@@ -221,11 +220,6 @@ class Sending:
         if request.settings.cache == "explicit":
             return ends
         return ends or [sent]
-
-    def _omit(self, what: str, why: str) -> None:
-        omission = Omission(what, why)
-        if omission not in self.omitted:
-            self.omitted.append(omission)
 
 
 def _mark(params: JsonObject, positions: Sequence[int]) -> None:

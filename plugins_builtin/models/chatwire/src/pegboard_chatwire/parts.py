@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 from pegboard.errors import ModelContextOverflowError, ModelRequestError, ModelUnsupportedError
-from pegboard.types import File, JsonObject, Omission, Text, ToolCall, ToolResult
+from pegboard.types import File, JsonObject, Text, ToolCall, ToolResult
 
 IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 PDF: Final = "application/pdf"
@@ -18,19 +17,6 @@ LARGEST_FILES: Final = 50_000_000
 """Bytes of all files of a request, by the provider's page "File inputs"."""
 LONGEST_ID: Final = 40
 """Characters of the id of a call, as the stricter of the wires takes it."""
-
-
-class Notes:
-    """What of a request was left out, each once."""
-
-    def __init__(self, notes: Iterable[Omission] = ()) -> None:
-        self.all = list(notes)
-
-    def add(self, what: str, why: str) -> None:
-        """Remember one more."""
-        note = Omission(what, why)
-        if note not in self.all:
-            self.all.append(note)
 
 
 class Files:
@@ -101,12 +87,6 @@ def id_of(id: str) -> str:
     return id if 0 < len(id) <= LONGEST_ID else f"call_{hashlib.sha256(id.encode()).hexdigest()[:32]}"
 
 
-def in_words(instructions: str, schema: JsonObject) -> str:
-    """Instructions with a schema that has no place of its own on the wire."""
-    text = msgspec.json.encode(schema, order="sorted").decode()
-    return f"{instructions}\n\nAnswer with JSON only, of this JSON Schema:\n{text}".lstrip()
-
-
 def beside(params: Mapping[str, Any], extra: JsonObject) -> JsonObject:
     """What `settings.extra` adds to a body: objects and lists that we send as well are joined, all else replaces."""
     return {name: _joined(params.get(name), value) for name, value in extra.items() if name != "tools"}
@@ -139,11 +119,9 @@ __all__ = [
     "LONGEST_ID",
     "PDF",
     "Files",
-    "Notes",
     "arguments_of",
     "beside",
     "id_of",
-    "in_words",
     "kind_of",
     "text_of_file",
     "text_of_result",

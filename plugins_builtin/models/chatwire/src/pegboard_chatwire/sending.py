@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from pegboard.output import in_words
 from pegboard.types import (
     Citation,
     Content,
@@ -22,18 +23,16 @@ from pegboard.types import (
     ToolCall,
     ToolResult,
 )
-from pegboard.wire import ToolNames
+from pegboard.wire import Omissions, ToolNames
 
 from pegboard_chatwire.dialect import Dialect
 from pegboard_chatwire.parts import (
     IMAGES,
     PDF,
     Files,
-    Notes,
     arguments_of,
     beside,
     id_of,
-    in_words,
     kind_of,
     text_of_file,
     text_of_result,
@@ -59,16 +58,11 @@ class Sending:
         omitted: Iterable[Omission] = (),
     ) -> None:
         self.names = ToolNames(spec.name for spec in request.tools)
-        self._notes = Notes(omitted)
+        self.omitted = Omissions(omitted)
         self._dialect = dialect
         self._files = Files(dialect.provider)
         self.params = {"model": model, **self._params(request), **(more or {})}
         self.extra = beside(self.params, request.settings.extra)
-
-    @property
-    def omitted(self) -> list[Omission]:
-        """What was left out."""
-        return self._notes.all
 
     def _params(self, request: ModelRequest) -> JsonObject:
         chosen = self._format(request)
@@ -155,9 +149,9 @@ class Sending:
 
     def _omit(self, part: Content, why: str) -> None:
         if isinstance(part, Thinking):
-            self._notes.add("thinking", why)
+            self.omitted.note("thinking", why)
         else:
-            self._notes.add(f"a `{getattr(part, 'kind', type(part).__name__)}`", why)
+            self.omitted.note(f"a `{getattr(part, 'kind', type(part).__name__)}`", why)
 
     # --- tools and settings
 
@@ -180,7 +174,7 @@ class Sending:
             return None
         if self._dialect.strict and schema.get("type") != "object":
             why = f"{self._dialect.provider} takes objects alone; the model was told of it in words"
-            self._notes.add("the output schema", why)
+            self.omitted.note("the output schema", why)
             return None
         return {"type": "json_schema", "json_schema": {"name": "answer", **self._schema("schema", schema)}}
 
@@ -192,7 +186,7 @@ class Sending:
 
     def _settings(self, settings: ModelSettings) -> JsonObject:
         if settings.top_k is not None:
-            self._notes.add("the setting `top_k`", "Chat Completions has none")
+            self.omitted.note("the setting `top_k`", "Chat Completions has none")
         return without_empty(
             temperature=settings.temperature,
             top_p=settings.top_p,

@@ -28,7 +28,7 @@ class Connection:
     failed connection, and over httpx2 it has no timeout, or one for all phases.
     """
 
-    def __init__(self, key: str, settings: Settings) -> None:
+    def __init__(self, settings: Settings, key: str | None) -> None:
         import httpx2
         from google import genai
 
@@ -37,6 +37,7 @@ class Connection:
         # It looks at the environment even when it is given a key, and then says that another one is used.
         logging.getLogger("google_genai._api_client").addFilter(_is_no_talk_of_keys)
         timeout = httpx2.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
+        self.key = key
         self._timeout = timeout.as_dict()
         self._http = httpx2.AsyncClient(
             limits=httpx2.Limits(max_connections=1_000, max_keepalive_connections=100),
@@ -71,7 +72,7 @@ class Connection:
         """Tokens of contents, by the provider's counter."""
         return (await self._client.aio.models.count_tokens(model=model, contents=contents)).total_tokens
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
         self._client.close()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from pegboard.errors import CredentialsMissingError, ModelFault
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
+from pegboard.wire import Key, SdkClient
 
 from pegboard_gemini.config import Settings
 from pegboard_gemini.connection import Connection
@@ -18,8 +19,6 @@ from pegboard_gemini.models import capabilities_of
 from pegboard_gemini.receiving import Receiving
 from pegboard_gemini.sending import PROVIDER, Sending
 
-Key = Callable[[], Awaitable[str]]
-"""Gives the key at the first request."""
 _VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 
@@ -34,11 +33,7 @@ class GeminiModel(ModelBase):
 
     def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
         self.name = name
-        self._key = key
-        self._settings = settings or Settings()
-        self._connection: Connection | None = None
-        self._secret: str | None = None
-        self._making = asyncio.Lock()
+        self._sdk = SdkClient(partial(Connection, settings or Settings()), key or _key_of_environment)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One answer; nothing is repeated, since whether to is for `recover` to say.
@@ -48,7 +43,7 @@ class GeminiModel(ModelBase):
         sending = Sending(request, self.name)
         for omission in sending.omitted:
             yield ModelChunk(omitted=omission)
-        connection = await self._connected()
+        connection = await self._sdk.get()
         receiving = Receiving(sending, self.name)
         config = sending.config
         while True:
@@ -70,7 +65,7 @@ class GeminiModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        return fault_of(exc, self._secret)
+        return fault_of(exc, self._sdk.made.key if self._sdk.made else None)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count of the messages; it costs a request, and no tokens.
@@ -80,7 +75,7 @@ class GeminiModel(ModelBase):
         sending = Sending(request, self.name)
         beside = [str(sending.config[name]) for name in ("system_instruction", "tools") if name in sending.config]
         contents = [*sending.contents, *({"role": "user", "parts": [{"text": text}]} for text in beside)]
-        connection = await self._connected()
+        connection = await self._sdk.get()
         try:
             return await connection.count(self.name, contents)
         except Exception as exc:
@@ -88,28 +83,18 @@ class GeminiModel(ModelBase):
 
     async def connect(self) -> None:
         """Find the key and make the client; nothing is sent."""
-        await self._connected()
+        await self._sdk.get()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
-
-    async def _connected(self) -> Connection:
-        async with self._making:
-            if self._connection is None:
-                self._secret = await self._key() if self._key is not None else _key_of_environment()
-                # The import takes a second, in which the loop has others to serve.
-                self._connection = await asyncio.to_thread(Connection, self._secret, self._settings)
-            return self._connection
+        await self._sdk.close()
 
 
-def _key_of_environment() -> str:
+async def _key_of_environment() -> str:
     for name in _VARIABLES:
         if key := os.environ.get(name):
             return key
     raise CredentialsMissingError("Gemini needs a key, and the environment has none", hint=f"export {_VARIABLES[0]}=…")
 
 
-__all__ = ["GeminiModel", "Key"]
+__all__ = ["GeminiModel"]

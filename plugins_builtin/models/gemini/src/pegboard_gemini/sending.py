@@ -18,7 +18,6 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelSettings,
-    Omission,
     Opaque,
     Text,
     Thinking,
@@ -27,7 +26,7 @@ from pegboard.types import (
     ToolSpec,
     UnknownPart,
 )
-from pegboard.wire import ToolNames
+from pegboard.wire import Omissions, ToolNames
 
 from pegboard_gemini.models import line_of
 
@@ -55,7 +54,7 @@ class Sending:
     def __init__(self, request: ModelRequest, model: str) -> None:
         # A name begins with a letter or an underscore, also where ours begins with a digit.
         self.names = ToolNames((spec.name for spec in request.tools), forbidden=r"^[^a-zA-Z_]|[^a-zA-Z0-9_-]")
-        self.omitted: list[Omission] = []
+        self.omitted = Omissions()
         self._model = model
         self._line = line_of(model)
         self._bytes = 0
@@ -110,7 +109,7 @@ class Sending:
             case Citation():
                 return ()  # what it says stands in the text that it belongs to
             case UnknownPart():
-                self._omit("a part of an unknown kind", "this version of pegboard does not know it")
+                self.omitted.note("a part of an unknown kind", "this version of pegboard does not know it")
                 return ()
 
     def _call(self, part: ToolCall) -> JsonObject:
@@ -120,7 +119,7 @@ class Sending:
 
     def _thinking(self, part: Thinking) -> Iterable[JsonObject]:
         if part.bound is None:
-            self._omit("thinking", "it does not say which model thought it")
+            self.omitted.note("thinking", "it does not say which model thought it")
             return ()
         thought = {"text": part.text, "thought": True}
         return [_signed(thought, part.bound)] if self._is_ours(part.bound, "thinking") else ()
@@ -129,7 +128,7 @@ class Sending:
         """Whether it may be sent to this model; where not, it is said."""
         if (part.provider, part.model) == (PROVIDER, self._model):
             return True
-        self._omit(what or f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
+        self.omitted.note(what or f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
         return False
 
     def _result(self, part: ToolResult) -> list[JsonObject]:
@@ -175,7 +174,7 @@ class Sending:
         system = [request.instructions] if request.instructions else []
         system += [message.text for message in request.messages if message.role == "system" and message.text]
         if settings.parallel_tools is False:
-            self._omit("the setting `parallel_tools`", "Gemini cannot be kept from calling several at once")
+            self.omitted.note("the setting `parallel_tools`", "Gemini cannot be kept from calling several at once")
         return {
             **_without_empty(
                 system_instruction="\n\n".join(system),
@@ -227,13 +226,13 @@ class Sending:
             return None
         if line.thinks == "no":
             if wanted != "off":
-                self._omit("the setting `thinking`", "the model does not think")
+                self.omitted.note("the setting `thinking`", "the model does not think")
             return None
         if line.thinks == "level":
             return {"include_thoughts": wanted != "off", "thinking_level": self._level(wanted).upper()}
         budget = wanted if isinstance(wanted, int) else _BUDGETS[wanted]
         if budget < line.least_budget:
-            self._omit(
+            self.omitted.note(
                 f"the setting `thinking` = {wanted}", f"the model thinks with {line.least_budget} tokens at least"
             )
             budget = line.least_budget
@@ -249,13 +248,10 @@ class Sending:
         else:
             name = wanted if wanted in levels else "high"
         if name != wanted:
-            self._omit(f"the setting `thinking` = {wanted}", f"the model knows levels alone; `{name}` was asked for")
+            self.omitted.note(
+                f"the setting `thinking` = {wanted}", f"the model knows levels alone; `{name}` was asked for"
+            )
         return name
-
-    def _omit(self, what: str, why: str) -> None:
-        omission = Omission(what, why)
-        if omission not in self.omitted:
-            self.omitted.append(omission)
 
 
 def _sign(parts: list[JsonObject], data: JsonObject) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pegboard_chatwire as chat
 from pegboard.errors import ModelConnectionError, ModelFault, ModelNotOfferedError, ModelUnsupportedError
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest, Omission
+from pegboard.wire import Key, SdkClient
 from pegboard_chatwire.faults import StreamFaults, fault_of
 
 from pegboard_local.config import Settings
@@ -21,8 +22,6 @@ from pegboard_local.thinking import without_tags
 if TYPE_CHECKING:
     import openai
 
-Key = Callable[[], Awaitable[str]]
-"""Gives the key at the first request."""
 _NO_KEY: Final = "none"
 """The SDK wants one, and would else send that of OpenAI."""
 _NO_TOOLS: Final = re.compile(
@@ -46,8 +45,6 @@ class LocalModel(ModelBase):
         self.name = name
         self.provider = server.name
         self._server = server
-        self._key = key
-        self._settings = settings or Settings()
         self._dialect = chat.Dialect(
             provider=server.preset.title,
             limit="max_tokens",
@@ -55,15 +52,14 @@ class LocalModel(ModelBase):
             usage="asked",
             thinking=("reasoning_content", "reasoning"),
         )
-        self._client: openai.AsyncOpenAI | None = None
-        self._making = asyncio.Lock()
+        self._sdk = SdkClient(partial(_client, server, settings or Settings()), key)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One request; `max_retries` is 0, since whether it is repeated is for `recover` to say."""
         if request.tools and self._refuses_tools:
             raise self._no_tools("it has refused them before")
         sending = self._sending(request)
-        client = await self._connected()
+        client = await self._sdk.get()
         create: Any = client.chat.completions.create
         events = await create(**sending.params, extra_body=sending.extra or None, stream=True)
         async with events:
@@ -81,7 +77,7 @@ class LocalModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below, with what to type."""
-        fault = fault_of(exc, self._client.api_key if self._client else None)
+        fault = fault_of(exc, self._sdk.made.api_key if self._sdk.made else None)
         if fault is None:
             return None
         preset = self._server.preset
@@ -96,13 +92,11 @@ class LocalModel(ModelBase):
 
     async def connect(self) -> None:
         """Find the key and make the client; nothing is sent."""
-        await self._connected()
+        await self._sdk.get()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._sdk.close()
 
     @property
     def _refuses_tools(self) -> bool:
@@ -122,20 +116,12 @@ class LocalModel(ModelBase):
             omitted = (Omission("the setting `thinking`", "servers have no word for it in common; `extra` may say it"),)
         return chat.Sending(request, self.name, self._dialect, omitted=omitted)
 
-    async def _connected(self) -> openai.AsyncOpenAI:
-        async with self._making:
-            if self._client is None:
-                key = await self._key() if self._key is not None else _NO_KEY
-                # The import takes a second, in which the loop has others to serve.
-                self._client = await asyncio.to_thread(_client, key, self._server, self._settings)
-            return self._client
 
-
-def _client(key: str, server: Server, settings: Settings) -> openai.AsyncOpenAI:
+def _client(server: Server, settings: Settings, key: str | None) -> openai.AsyncOpenAI:
     import openai
 
     client = openai.AsyncOpenAI(
-        api_key=key,
+        api_key=key or _NO_KEY,
         base_url=server.url,
         max_retries=0,
         timeout=openai.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
@@ -147,4 +133,4 @@ def _client(key: str, server: Server, settings: Settings) -> openai.AsyncOpenAI:
     return client
 
 
-__all__ = ["Key", "LocalModel"]
+__all__ = ["LocalModel"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pegboard_chatwire as chat
 from pegboard.errors import ModelFault
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
+from pegboard.wire import Key, SdkClient
 from pegboard_chatwire.faults import StreamFaults
 from pegboard_chatwire.parts import without_empty
 
@@ -23,8 +24,6 @@ from pegboard_openai.tuning import tuned
 if TYPE_CHECKING:
     import openai
 
-Key = Callable[[], Awaitable[str]]
-"""Gives the key at the first request."""
 _Both = tuple[chat.Sending | responses.Sending, chat.Receiving | responses.Receiving]
 PROVIDER = "openai"
 CHAT = chat.Dialect(provider="OpenAI")
@@ -44,16 +43,14 @@ class OpenAIModel(ModelBase):
 
     def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
         self.name = name
-        self._key = key
         self._settings = settings or Settings()
-        self._client: openai.AsyncOpenAI | None = None
-        self._making = asyncio.Lock()
+        self._sdk = SdkClient(partial(_client, self._settings), key)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One request; `max_retries` is 0, since whether it is repeated is for `recover` to say."""
         by_chat = self._settings.api == "chat"
         sending, receiving = self._by_chat(request) if by_chat else self._by_responses(request)
-        client = await self._connected()
+        client = await self._sdk.get()
         create: Any = client.chat.completions.create if by_chat else client.responses.create
         events = await create(**sending.params, extra_body=sending.extra or None, stream=True)
         async with events:
@@ -69,7 +66,7 @@ class OpenAIModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        return fault_of(exc, self._client.api_key if self._client else None)
+        return fault_of(exc, self._sdk.made.api_key if self._sdk.made else None)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count, which Responses alone has; it costs a request, and no tokens."""
@@ -77,7 +74,7 @@ class OpenAIModel(ModelBase):
             return None
         sending, _ = self._by_responses(request)
         params: dict[str, Any] = {name: value for name, value in sending.params.items() if name in _COUNTED}
-        client = await self._connected()
+        client = await self._sdk.get()
         try:
             return (await client.responses.input_tokens.count(**params)).input_tokens
         except Exception as exc:
@@ -85,13 +82,11 @@ class OpenAIModel(ModelBase):
 
     async def connect(self) -> None:
         """Find the key and make the client; nothing is sent."""
-        await self._connected()
+        await self._sdk.get()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        await self._sdk.close()
 
     def _by_responses(self, request: ModelRequest) -> _Both:
         line = line_of(self.name)
@@ -104,19 +99,8 @@ class OpenAIModel(ModelBase):
         sending = chat.Sending(fit.request, self.name, CHAT, more=more, omitted=fit.omitted)
         return sending, chat.Receiving(sending, self.name, CHAT)
 
-    async def _connected(self) -> openai.AsyncOpenAI:
-        async with self._making:
-            if self._client is None:
-                self._client = await self._connect()
-            return self._client
 
-    async def _connect(self) -> openai.AsyncOpenAI:
-        key = await self._key() if self._key is not None else None
-        # The import takes a second, in which the loop has others to serve.
-        return await asyncio.to_thread(_client, key, self._settings)
-
-
-def _client(key: str | None, settings: Settings) -> openai.AsyncOpenAI:
+def _client(settings: Settings, key: str | None) -> openai.AsyncOpenAI:
     import openai
 
     return openai.AsyncOpenAI(
@@ -129,4 +113,4 @@ def _client(key: str | None, settings: Settings) -> openai.AsyncOpenAI:
     )
 
 
-__all__ = ["CHAT", "PROVIDER", "Key", "OpenAIModel"]
+__all__ = ["CHAT", "PROVIDER", "OpenAIModel"]

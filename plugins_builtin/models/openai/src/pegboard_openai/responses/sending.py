@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from pegboard.output import in_words
 from pegboard.types import (
     Citation,
     Content,
@@ -17,23 +18,20 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelSettings,
-    Omission,
     Opaque,
     Text,
     Thinking,
     ToolCall,
     ToolResult,
 )
-from pegboard.wire import ToolNames
+from pegboard.wire import Omissions, ToolNames
 from pegboard_chatwire.parts import (
     IMAGES,
     PDF,
     Files,
-    Notes,
     arguments_of,
     beside,
     id_of,
-    in_words,
     kind_of,
     text_of_file,
     text_of_result,
@@ -57,16 +55,11 @@ class Sending:
     def __init__(self, fit: Tuned, model: str, line: Line) -> None:
         request = fit.request
         self.names = ToolNames(spec.name for spec in request.tools)
-        self._notes = Notes(fit.omitted)
+        self.omitted = Omissions(fit.omitted)
         self._model = model
         self._files = Files("OpenAI")
         self.params = self._params(fit, line)
         self.extra = beside(self.params, request.settings.extra)
-
-    @property
-    def omitted(self) -> list[Omission]:
-        """What was left out."""
-        return self._notes.all
 
     def _params(self, fit: Tuned, line: Line) -> JsonObject:
         request = fit.request
@@ -112,21 +105,21 @@ class Sending:
             elif isinstance(part, ToolCall):
                 items.append(self._call(part))
             elif isinstance(part, Thinking) and part.bound is None:
-                self._notes.add("thinking", "it is not encrypted, so that OpenAI does not take it back")
+                self.omitted.note("thinking", "it is not encrypted, so that OpenAI does not take it back")
             elif isinstance(part, Thinking | Opaque):
                 self._verbatim(part.bound if isinstance(part, Thinking) else part, items)
             elif not isinstance(part, Citation):
                 self._omit(part)
         while items and items[-1].get("type") == "reasoning":  # the API refuses one that nothing came of
             items.pop()
-            self._notes.add("thinking", "the answer was cut before anything came of it")
+            self.omitted.note("thinking", "the answer was cut before anything came of it")
         return items
 
     def _verbatim(self, part: Opaque | None, items: list[JsonObject]) -> None:
         if part is None:
             return
         if part.provider != PROVIDER or part.model != self._model:
-            self._notes.add(f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
+            self.omitted.note(f"a `{part.kind}`", f"it is bound to `{part.provider}:{part.model}`")
         elif part.kind != PHASE:
             items.append(part.data)
         elif items and items[-1].get("role") == "assistant":
@@ -169,7 +162,7 @@ class Sending:
         return {"type": "input_file", "filename": part.name or "file.pdf", "file_data": self._files.address(part)}
 
     def _omit(self, part: Content) -> None:
-        self._notes.add(f"a `{getattr(part, 'kind', type(part).__name__)}`", "Responses has no place for it")
+        self.omitted.note(f"a `{getattr(part, 'kind', type(part).__name__)}`", "Responses has no place for it")
 
     # --- tools and settings
 
@@ -193,7 +186,7 @@ class Sending:
         if schema is None:
             return None
         if schema.get("type") != "object":
-            self._notes.add("the output schema", "OpenAI takes objects alone; the model was told of it in words")
+            self.omitted.note("the output schema", "OpenAI takes objects alone; the model was told of it in words")
             return None
         kept = strict(schema)
         chosen = schema if kept is None else kept
@@ -208,7 +201,7 @@ class Sending:
     def _settings(self, settings: ModelSettings) -> JsonObject:
         for name in ("seed", "stop"):
             if getattr(settings, name) not in (None, ()):
-                self._notes.add(f"the setting `{name}`", "Responses has none")
+                self.omitted.note(f"the setting `{name}`", "Responses has none")
         return without_empty(
             temperature=settings.temperature, top_p=settings.top_p, max_output_tokens=settings.max_output_tokens
         )
