@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pegboard_anthropic
@@ -12,6 +11,7 @@ from pegboard.errors import CredentialsMissingError, ModelNoneError
 from pegboard_anthropic.config import Settings
 from pegboard_anthropic.models import capabilities_of
 from pegboard_testing import MakeBoard, startup_imports
+from pegboard_testing.conformance.roles import ManifestSuite
 
 PACKAGE = Path(pegboard_anthropic.__file__).parent
 
@@ -52,13 +52,14 @@ async def test_auto_needs_a_key(make_board: MakeBoard, monkeypatch: pytest.Monke
     assert (model.id, model.why) == (f"anthropic:{Settings().default_model}", "there is a key of Anthropic")
 
 
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+class TestAnthropicManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return PACKAGE
 
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: getattr(Settings(), name) for name in Settings.__struct_fields__
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_no_sdk_before_the_first_request() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pegboard_gemini
@@ -13,6 +12,7 @@ from pegboard_gemini.config import Settings
 from pegboard_gemini.model import GeminiModel
 from pegboard_gemini.models import capabilities_of
 from pegboard_testing import MakeBoard, startup_imports
+from pegboard_testing.conformance.roles import ManifestSuite
 from pegboard_testing.wire_server import wire_server
 
 PACKAGE = Path(pegboard_gemini.__file__).parent
@@ -97,13 +97,14 @@ async def test_no_key_at_all_is_an_error_of_its_own() -> None:
     assert "GEMINI_API_KEY" in str(raised.value.hint)
 
 
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+class TestGeminiManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return PACKAGE
 
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: getattr(Settings(), name) for name in Settings.__struct_fields__
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_no_sdk_before_the_first_request() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pegboard.errors import ConfigError, CredentialsMissingError, ModelNoneError
 from pegboard_local.config import Settings
 from pegboard_replay import ScriptedModel
 from pegboard_testing import MakeBoard, startup_imports
+from pegboard_testing.conformance.roles import ManifestSuite
 from pegboard_testing.wire_server import WireServer, wire_server
 
 PACKAGE = Path(pegboard_local.__file__).parent
@@ -162,13 +162,14 @@ async def test_a_key_that_is_not_there_is_missing(make_board: MakeBoard, wire: W
     assert wire.requests == []
 
 
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+class TestLocalManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return PACKAGE
 
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: getattr(Settings(), name) for name in Settings.__struct_fields__
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_no_sdk_before_the_first_request() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ from pegboard.types import ModelRequest
 from pegboard_openai.config import Settings
 from pegboard_openai.model import OpenAIModel
 from pegboard_testing import MakeBoard, startup_imports
+from pegboard_testing.conformance.roles import ManifestSuite
 from pegboard_testing.wire_server import wire_server
 
 PACKAGE = Path(pegboard_openai.__file__).parent
@@ -57,13 +57,14 @@ async def test_auto_needs_a_key(make_board: MakeBoard, monkeypatch: pytest.Monke
     assert (model.id, model.why) == (f"openai:{Settings().default_model}", "there is a key of OpenAI")
 
 
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+class TestOpenAIManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return PACKAGE
 
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: getattr(Settings(), name) for name in Settings.__struct_fields__
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_no_sdk_before_the_first_request() -> None:

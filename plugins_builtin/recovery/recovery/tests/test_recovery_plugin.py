@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pegboard_recovery
+import pytest
 from pegboard_recovery.config import Settings
 from pegboard_testing import startup_imports
+from pegboard_testing.conformance.roles import ManifestSuite
 
 PACKAGE = Path(pegboard_recovery.__file__).parent
 
 
-def test_the_schema_has_every_setting() -> None:
-    """With the same default."""
-    schema = json.loads((PACKAGE / "schemas" / "config.json").read_text())["properties"]
+class TestRecoveryManifest(ManifestSuite):
+    @pytest.fixture
+    def package(self) -> Path:
+        return PACKAGE
 
-    assert {name: item["default"] for name, item in schema.items()} == {
-        name: list(value) if isinstance(value := getattr(Settings(), name), tuple) else value
-        for name in Settings.__struct_fields__
-    }
+    @pytest.fixture
+    def settings(self) -> type[Settings]:
+        return Settings
 
 
 def test_no_sdk_is_imported() -> None:
