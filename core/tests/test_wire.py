@@ -9,7 +9,15 @@ from email.utils import format_datetime
 
 import pytest
 from pegboard.types import Omission
-from pegboard.wire import Omissions, SdkClient, ToolNames, fault_of_status, fault_of_transport, retry_after_s
+from pegboard.wire import (
+    Omissions,
+    SdkClient,
+    ToolNames,
+    fault_of_status,
+    fault_of_transport,
+    retry_after_s,
+    without_empty,
+)
 
 
 @pytest.mark.parametrize(
@@ -213,3 +221,10 @@ def test_what_was_left_out_is_said_once() -> None:
     omitted.note("a", "e")
 
     assert omitted == [Omission("a", "b"), Omission("c", "d"), Omission("a", "e")]
+
+
+def test_a_parameter_that_says_nothing_is_not_sent() -> None:
+    """Nor is one that is empty; 0 and `False` are answers."""
+    given = without_empty(a=None, b="", c=[], d={}, e=0, f=False, g="x")
+
+    assert given == {"e": 0, "f": False, "g": "x"}

@@ -34,7 +34,7 @@ from pegboard.errors import (
     ModelTimeoutError,
     describe,
 )
-from pegboard.types import Omission
+from pegboard.types import JsonObject, Omission
 
 C = TypeVar("C", bound=Any)
 Key: TypeAlias = Callable[[], Awaitable[str]]
@@ -152,6 +152,11 @@ class ToolNames:
         return wire
 
 
+def without_empty(**values: Any) -> JsonObject:
+    """Those parameters that say something; 0 and `False` do."""
+    return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
+
+
 class Omissions(list[Omission]):
     """What a request had to do without, each once; a model yields them as `ModelChunk(omitted=…)`."""
 
@@ -195,4 +200,13 @@ class SdkClient(Generic[C]):
             await made.close()
 
 
-__all__ = ["Key", "Omissions", "SdkClient", "ToolNames", "fault_of_status", "fault_of_transport", "retry_after_s"]
+__all__ = [
+    "Key",
+    "Omissions",
+    "SdkClient",
+    "ToolNames",
+    "fault_of_status",
+    "fault_of_transport",
+    "retry_after_s",
+    "without_empty",
+]

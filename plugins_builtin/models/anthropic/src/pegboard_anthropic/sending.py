@@ -26,7 +26,7 @@ from pegboard.types import (
     ToolResult,
     UnknownPart,
 )
-from pegboard.wire import Omissions, ToolNames
+from pegboard.wire import Omissions, ToolNames, without_empty
 
 from pegboard_anthropic.models import Line, line_of
 
@@ -63,7 +63,7 @@ class Sending:
         params: JsonObject = {
             "model": self._model,
             "messages": self._messages(request.messages),
-            **_without_empty(
+            **without_empty(
                 system=[{"type": "text", "text": "\n\n".join(system)}] if system else None,
                 tools=self._tools(request),
                 tool_choice=self._tool_choice(request),
@@ -192,12 +192,12 @@ class Sending:
         most = settings.max_output_tokens or self._line.usual_output
         if thinking.get("budget_tokens", 0) >= most:
             most += thinking["budget_tokens"]  # the answer comes on top of it
-        output = _without_empty(
+        output = without_empty(
             effort=effort, format={"type": "json_schema", "schema": strict(schema)} if schema else None
         )
         return {
             "max_tokens": most,
-            **_without_empty(
+            **without_empty(
                 temperature=settings.temperature,
                 top_p=settings.top_p,
                 top_k=settings.top_k,
@@ -272,10 +272,6 @@ def _titled(part: File, block: JsonObject) -> JsonObject:
 def _id(id: str) -> str:
     """An id that Anthropic accepts: other providers use characters that it refuses."""
     return re.sub(r"[^a-zA-Z0-9_-]", "_", id) or "call"
-
-
-def _without_empty(**values: Any) -> JsonObject:
-    return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
 
 
 __all__ = [

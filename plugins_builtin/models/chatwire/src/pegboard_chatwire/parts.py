@@ -92,11 +92,6 @@ def beside(params: Mapping[str, Any], extra: JsonObject) -> JsonObject:
     return {name: _joined(params.get(name), value) for name, value in extra.items() if name != "tools"}
 
 
-def without_empty(**values: Any) -> JsonObject:
-    """Those that say something."""
-    return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
-
-
 def _joined(own: Any, value: Any) -> Any:
     if isinstance(own, dict) and isinstance(value, dict):
         return {**own, **value}
@@ -125,5 +120,4 @@ __all__ = [
     "kind_of",
     "text_of_file",
     "text_of_result",
-    "without_empty",
 ]

@@ -7,7 +7,7 @@ values are plain: the SDK makes objects of its own of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from pegboard.errors import ModelContextOverflowError, ModelRequestError, ModelUnsupportedError
 from pegboard.types import (
@@ -26,7 +26,7 @@ from pegboard.types import (
     ToolSpec,
     UnknownPart,
 )
-from pegboard.wire import Omissions, ToolNames
+from pegboard.wire import Omissions, ToolNames, without_empty
 
 from pegboard_gemini.models import line_of
 
@@ -176,7 +176,7 @@ class Sending:
         if settings.parallel_tools is False:
             self.omitted.note("the setting `parallel_tools`", "Gemini cannot be kept from calling several at once")
         return {
-            **_without_empty(
+            **without_empty(
                 system_instruction="\n\n".join(system),
                 tools=self._tools(request),
                 tool_config=self._tool_config(request),
@@ -271,10 +271,6 @@ def _sign(parts: list[JsonObject], data: JsonObject) -> None:
 
 def _signed(part: JsonObject, bound: Opaque) -> JsonObject:
     return {**part, "thought_signature": bound.data} if bound.data is not None else part
-
-
-def _without_empty(**values: Any) -> JsonObject:
-    return {name: value for name, value in values.items() if value not in (None, [], {}, "")}
 
 
 __all__ = ["PART", "PROVIDER", "SIGNATURE", "Sending"]

@@ -11,9 +11,8 @@ import pegboard_chatwire as chat
 from pegboard.errors import ModelFault
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient
+from pegboard.wire import Key, SdkClient, without_empty
 from pegboard_chatwire.faults import StreamFaults
-from pegboard_chatwire.parts import without_empty
 
 from pegboard_openai import responses
 from pegboard_openai.config import Settings

@@ -24,7 +24,7 @@ from pegboard.types import (
     ToolCall,
     ToolResult,
 )
-from pegboard.wire import Omissions, ToolNames
+from pegboard.wire import Omissions, ToolNames, without_empty
 from pegboard_chatwire.parts import (
     IMAGES,
     PDF,
@@ -35,7 +35,6 @@ from pegboard_chatwire.parts import (
     kind_of,
     text_of_file,
     text_of_result,
-    without_empty,
 )
 from pegboard_chatwire.strict import strict
 
