@@ -239,6 +239,7 @@ PROJECT = {
     "always": "a project's file may set it",
     "narrow": "a project's file may narrow it",
     "add": "a project's file may add to it",
+    "agent": "a project's file may set it, to a file or `module:object` only in a trusted folder",
 }
 """What a project's file may do before its folder is trusted."""
 

@@ -241,7 +241,7 @@ def test_an_agent_by_path_is_refused(files: Files) -> None:
     """A project names an agent; it does not point at a module."""
     files.write("project", 'agent = "module:agent"\n')
 
-    with pytest.raises(ConfigError, match="does not fit the pattern"):
+    with pytest.raises(ConfigError, match="`agent` may only be set in a trusted folder"):
         files.load()
 
 

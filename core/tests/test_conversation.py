@@ -374,7 +374,7 @@ async def test_an_answer_may_be_streamed(board: Pegboard) -> None:
 
 
 async def test_leaving_a_stream_keeps_what_was_said(board: Pegboard) -> None:
-    """The run is cancelled, and the conversation free again."""
+    """The run is cancelled and the conversation free again; as much of the answer as was read is in it."""
 
     async def endless(request: ModelRequest) -> AsyncGenerator[str, None]:
         while True:
@@ -385,8 +385,23 @@ async def test_leaving_a_stream_keeps_what_was_said(board: Pegboard) -> None:
         for _ in range(3):
             await anext(events)
 
-    assert (spoken(conversation), conversation.running) == (["user: hi"], None)
+    assert (spoken(conversation), conversation.running) == (["user: hi", "a: xx"], None)
+    assert (conversation.messages[-1].metadata or {})["stopped"] is True
     assert answers(await conversation.send("@b and you?")) == ["2: @b and you?"]
+
+
+async def test_a_stream_that_is_left_during_a_call_keeps_no_text_twice(board: Pegboard, gate: Gate) -> None:
+    """A message that is whole stays as it is, with the calls in it."""
+    look = FakeTool("look", returns=lambda arguments: gate.wait())
+    model = ScriptedModel([turn("let me see", call("look"))])
+    conversation = board.conversations.create(agents=[Agent("a", model=model, tools=[look])])
+    async with aclosing(conversation.stream("hi")) as events:
+        async for event in events:
+            if event.type == "tool_call":
+                await gate.reached()
+                break
+
+    assert [line for line in spoken(conversation) if "let me see" in line] == ["a: let me see"]
 
 
 async def test_a_stream_that_steers_is_empty(board: Pegboard, gate: Gate) -> None:
@@ -400,6 +415,34 @@ async def test_a_stream_that_steers_is_empty(board: Pegboard, gate: Gate) -> Non
 
     assert result is not None
     assert result.output == "2: two"
+
+
+async def test_a_fork_may_end_before_a_turn(board: Pegboard) -> None:
+    """Turns begin where somebody spoke; what is before one of them goes along, and the first one keeps everything."""
+    conversation = talk(board, "a")
+    await conversation.send("one")
+    await conversation.send("two")
+    other = conversation.fork(before=conversation.turns[-1])
+    await other.send("three")
+
+    assert list(conversation.turns) == [0, 2]
+    assert spoken(other) == ["user: one", "a: 1: one", "user: three", "a: 2: three"]
+    assert len(conversation.messages) == 4
+
+
+async def test_what_is_said_into_a_running_turn_begins_none(board: Pegboard) -> None:
+    """It was answered in the same run; what nobody answered is a turn of its own."""
+    of_one = {"agent": "a", "run": "r1"}
+    history = [
+        Message.user("go"),
+        Message("assistant", Message.user("on it").parts, metadata=of_one),
+        Message.user("and be quick"),
+        Message("assistant", Message.user("done").parts, metadata=of_one),
+        Message.user("thanks"),
+        Message.user("are you there?"),
+    ]
+
+    assert list(talk(board, "a", history=history).turns) == [0, 4, 5]
 
 
 async def test_a_fork_goes_its_own_way(board: Pegboard) -> None:
@@ -468,6 +511,21 @@ async def open_board(tmp_path: Path) -> AsyncGenerator[Callable[..., Pegboard]]:
     yield opened
     for store in stores:
         await store.aclose()
+
+
+async def test_a_stored_conversation_has_a_title(open_board: Callable[..., Pegboard]) -> None:
+    """The beginning of what was said first, on one line, also after another process went on."""
+    async with open_board(agent("ann")) as board:
+        talk = board.conversations.create("c", agents=["ann"])
+        assert not talk.is_kept
+        await talk.send("the  first\nthing " * 40)
+        assert talk.is_kept
+    async with open_board(agent("ann")) as board:
+        await (await board.conversations.open("c")).send("another")
+        (row,) = await board.conversations.stored()
+
+    assert row.title.startswith("the first thing the first")
+    assert len(row.title) == 80
 
 
 async def test_another_process_goes_on_with_a_conversation(open_board: Callable[..., Pegboard]) -> None:

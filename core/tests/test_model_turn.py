@@ -160,9 +160,10 @@ def test_an_empty_chunk_is_nothing() -> None:
     assert (response.text, len(events)) == ("a", 1)
 
 
-def test_the_model_that_answered_is_named() -> None:
-    """Where a provider answers with another model, its name counts."""
-    response, events = assembled(ModelChunk(text="a"), ModelChunk(finish=Finish("stop", Usage(1, 1), "p:other")))
+@pytest.mark.parametrize("name", ["other", "p:other"])
+def test_the_model_that_answered_is_named(name: str) -> None:
+    """Where a provider answers with another model, its name counts; a provider does not say its own."""
+    response, events = assembled(ModelChunk(text="a"), ModelChunk(finish=Finish("stop", Usage(1, 1), name)))
 
     assert (response.model, response.usage) == ("p:other", Usage(1, 1))
     assert events[-1] == ("usage", Usage(1, 1))

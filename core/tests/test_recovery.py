@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pegboard import Agent, Message, RunResult, tool
 from pegboard.errors import (
+    BudgetExceededError,
     ModelContextOverflowError,
     ModelFault,
     ModelServerError,
@@ -19,7 +20,10 @@ from pegboard.hookspecs import hookimpl
 from pegboard.interfaces import Call, RunContext
 from pegboard.types import (
     Abort,
+    Action,
+    Allow,
     Alternative,
+    Extend,
     Failure,
     Fallback,
     ModelRequest,
@@ -309,18 +313,19 @@ async def test_a_run_is_repeated_at_most_ten_times(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "script"),
+    "agent",
     [
-        pytest.param({"limits": ResourceLimits(tokens=1)}, "never", id="budget"),
-        pytest.param({"agent": Agent("agent", max_turns=0)}, "never", id="limit"),
+        pytest.param(Agent("agent", max_turns=0), id="turns"),
+        pytest.param(Agent("agent", tools=[add], limits=ResourceLimits(tool_calls=0)), id="tool calls"),
     ],
 )
-async def test_limits_are_never_offered_to_recovery(bench: Bench, options: dict[str, Any], script: str) -> None:
-    """A budget or limit that was reached is not talked away."""
+async def test_limits_are_never_offered_to_recovery(bench: Bench, agent: Agent) -> None:
+    """What was reached is not talked away; the budget of a request to a model is another matter."""
     doctor = Doctor(Retry())
     bench.plug(recover=recover(doctor))
-    await bench.run(ScriptedModel([script]), **options)
+    result = await bench.run(ScriptedModel([call("add", a=1, b=2), "never"]), agent=agent)
 
+    assert result.end_reason in ("limit", "budget")
     assert doctor.failures == []
 
 
@@ -571,3 +576,80 @@ async def test_usage_of_void_attempts_counts(bench: Bench) -> None:
     result = await bench.run(ScriptedModel([fault, turn("ok", usage=Usage(1, 1, 0, 0, 0, source="provider"))]))
 
     assert (result.usage.input_tokens, result.usage.output_tokens, result.usage.requests) == (11, 6, 2)
+
+
+# --- limits ------------------------------------------------------------------------------------------------------
+
+NEARLY_NOTHING = ResourceLimits(tokens=10)
+
+
+@pytest.mark.parametrize("decision", [Retry(), Alternative(instructions="be brief"), Extend(amount=0)], ids=type)
+async def test_a_limit_cannot_be_overcome_by_asking_again(bench: Bench, decision: RecoveryDecision) -> None:
+    """A request that would pass a limit is the same request next time."""
+    model = ScriptedModel(["never"])
+    doctor = Doctor(decision)
+    bench.plug(recover=recover(doctor))
+    result = await bench.run(model, limits=NEARLY_NOTHING)
+
+    (failure,) = doctor.failures
+    assert (failure.code, failure.repeatable, model.requests) == ("budget.exceeded", False, [])
+    assert isinstance(result.error, BudgetExceededError)
+    assert (result.error.unit, result.error.limit) == ("tokens", 10)
+
+
+async def test_a_limit_is_extended_only_where_somebody_approves(bench: Bench) -> None:
+    """A plugin that decides to spend more is asked for it, as for every effect; without a policy nobody is."""
+    model = ScriptedModel(["never"])
+    bench.plug(recover=recover(Doctor(Extend(amount=100_000))))
+    result = await bench.run(model, limits=NEARLY_NOTHING)
+
+    assert (result.end_reason, model.requests) == ("needs_approval", [])
+
+
+async def test_a_policy_may_extend_a_limit(bench: Bench) -> None:
+    """It is an action like any other, of the verb `budget.raise`."""
+    asked: list[Action] = []
+
+    def authorize(action: Action) -> Allow:
+        asked.append(action)
+        return Allow()
+
+    bench.plug(recover=recover(Doctor(Extend(amount=100_000))), authorize=authorize)
+    result = await bench.run(ScriptedModel(["done"]), limits=NEARLY_NOTHING)
+
+    assert result.output == "done"
+    assert [(action.verb, action.resource) for action in asked] == [("budget.raise", "tokens")]
+
+
+async def test_only_a_budget_that_is_short_is_extended(bench: Bench) -> None:
+    """After another failure such a decision gives up."""
+    model = ScriptedModel([DOWN, "never"])
+    bench.plug(recover=recover(Doctor(Extend(amount=1))))
+    result = await bench.run(model)
+
+    assert getattr(result.error, "code", None) == "model.server_error"
+    assert len(model.requests) == 1
+
+
+async def test_an_answer_that_the_budget_made_too_short_is_the_end_of_the_budget(bench: Bench) -> None:
+    """Not of the model's own limit, which a repeat could raise; what it said is kept, and counts."""
+    cut = turn("the beginning", usage=Usage(10, 290, source="provider"), finish="length")
+    model = ScriptedModel([cut, "never"])
+    doctor = Doctor(Retry())
+    bench.plug(recover=recover(doctor))
+    result = await bench.run(model, limits=ResourceLimits(tokens=300))
+
+    assert (result.end_reason, len(model.requests), result.usage.output_tokens) == ("budget", 1, 290)
+    assert (doctor.failures[0].code, result.messages[-1].text) == ("budget.exceeded", "the beginning")
+
+
+async def test_an_answer_that_was_cut_goes_on_with_more_of_the_budget(bench: Bench) -> None:
+    """From the start: what was shown of it is void."""
+    cut = turn("the beginning", usage=Usage(10, 290, source="provider"), finish="length")
+    model = ScriptedModel([cut, "the whole"])
+    bench.plug(recover=recover(Doctor(Extend(amount=10_000))), authorize=lambda action: Allow())
+    result = await bench.run(model, limits=ResourceLimits(tokens=300))
+
+    assert (result.output, [message.role for message in result.messages]) == ("the whole", ["user", "assistant"])
+    limits = [request.settings.max_output_tokens or 0 for request in model.requests]
+    assert limits[0] < 300 < limits[1]

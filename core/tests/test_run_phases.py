@@ -10,7 +10,7 @@ import pytest
 from pegboard import Agent, tool
 from pegboard.errors import LoopLimitError, ModelServerError, PegboardError, UnknownPhaseError
 from pegboard.phases import CLOSING_PHASES, LOOP_PHASES, RUN_PHASES
-from pegboard.types import UNSET, Finding, Plan, PlanStep, ResourceLimits, RunResult, RunState, evolve
+from pegboard.types import UNSET, Finding, Plan, PlanStep, ResourceLimits, Retry, RunResult, RunState, evolve
 from pegboard_replay import FunctionModel, Gate, ScriptedModel, call, turn
 
 if TYPE_CHECKING:
@@ -492,6 +492,25 @@ async def test_a_module_that_can_not_begin_is_cleaned_up_all_the_same(bench: Ben
 
     assert "no memory" in str(result.error)
     assert (memory.life, other.life) == (["initialize", "cleanup"],) * 2
+
+
+async def test_a_module_that_can_begin_at_last_begins_anew(bench: Bench) -> None:
+    """Where the failure of a first attempt is recovered from, all that had begun ends before the second."""
+
+    class Late(Memory):
+        name = "late"
+
+        async def initialize(self, ctx: Any) -> None:
+            await super().initialize(ctx)
+            if self.life.count("initialize") == 1:
+                raise RuntimeError("not yet")
+
+    bench.plug(recover=lambda failure: Retry())
+    late, other = Late(offers=()), Memory()
+    result = await bench.run(ScriptedModel(["done"]), agent=Agent("agent", modules=[other, late]))
+
+    assert result.output == "done"
+    assert (late.life, other.life) == (["initialize", "cleanup"] * 2,) * 2
 
 
 async def test_a_module_that_can_not_end_keeps_no_other_from_ending(bench: Bench) -> None:

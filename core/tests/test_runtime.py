@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pegboard
 import pytest
@@ -739,6 +739,39 @@ async def test_new_tools_of_a_plugin_are_there_at_the_next_turn(make_board: Make
         ["grow"],
         ["fresh", "grow"],
     ]
+
+
+async def test_a_module_begins_once_however_often_tools_change(make_board: MakeBoard) -> None:
+    """It is not initialized again between turns, and keeps its tools."""
+
+    class Growing:
+        def activate(self, ctx: HostContext) -> None:
+            self.ctx = ctx
+
+        @hookimpl
+        def provide_tools(self) -> Sequence[Any]:
+            return [FakeTool("grow", returns=lambda args: self.ctx.refresh("tools"))]
+
+    class Memory:
+        name, description = "memory", "Remembers."
+        life: ClassVar[list[str]] = []
+
+        def tools(self) -> Sequence[Any]:
+            return [add]
+
+        async def initialize(self, ctx: Any) -> None:
+            self.life.append("initialize")
+
+        async def cleanup(self) -> None:
+            self.life.append("cleanup")
+
+    board = await make_board(plugins=[Growing()])
+    agent = scripted(call("grow"), call("add", a=1, b=2), "ok", modules=[Memory()])
+    await board.run(agent, "go")
+
+    assert Memory.life == ["initialize", "cleanup"]
+    assert isinstance(agent.config.model, ScriptedModel)
+    assert {spec.name for spec in agent.config.model.requests[-1].tools} == {"add", "grow"}
 
 
 async def test_the_store_of_the_configuration_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "performance.md"
-SECTIONS = ("peers", "dispatch", "startup", "journal", "workflow", "codeanalysis")
+SECTIONS = ("peers", "dispatch", "startup", "journal", "workflow", "models", "codeanalysis")
 """Scripts that own a section, in the order of the page."""
 TITLE = "# Performance\n"
 

@@ -15,7 +15,7 @@ CORE = ROOT / "core"
 PLUGINS = sorted(path.parent for path in ROOT.glob("plugins_builtin/*/*/pyproject.toml"))
 every_distribution = pytest.mark.parametrize("folder", [CORE, *PLUGINS], ids=lambda path: path.name)
 
-LIBRARIES = {"pegboard-chatwire"}
+LIBRARIES = {"pegboard-chatwire", "pegboard-plainyaml"}
 """No plugins, but what several of them share and core does not know; any plugin may depend on one."""
 MAY_DEPEND = {"pegboard-testing": {"pegboard-replay"}}
 """The one distribution that may depend on a plugin: test authors need its scripted models."""
@@ -86,11 +86,11 @@ def test_plugin_depends_on_core_only(folder: Path) -> None:
 
 @every_library
 def test_library_is_no_plugin(folder: Path) -> None:
-    """Nothing finds it as one; it depends on core and on nothing else of ours, and some plugin needs it."""
+    """Nothing finds it as one; it depends on nothing of ours but core, and some plugin needs it."""
     table = project(folder)["project"]
     assert "entry-points" not in table
     assert not (package(folder) / "pegboard.toml").exists()
-    assert set(own_needs(folder)) == {"pegboard"}
+    assert set(own_needs(folder)) <= {"pegboard"}
     assert [plugin for plugin in PLUGINS if table["name"] in own_needs(plugin)]
 
 

@@ -15,7 +15,7 @@ from pegboard.hookspecs import HOOK_API, SPECS, Spec
 LOCK = Path(__file__).parent / "hookspecs.lock.json"
 Contract = dict[str, Any]
 
-FIXED = ("kind", "since", "value", "sync_only", "replay", "on_error", "writable", "returns")
+FIXED = ("kind", "since", "value", "sync_only", "replay", "on_error", "writable")
 """Properties of a hook that an implementation was written against."""
 
 
@@ -54,6 +54,7 @@ def breaks_of_hook(name: str, old: Contract, new: Contract) -> Iterator[str]:
     """What an implementation of the old hook would trip over."""
     yield from (f"{name}: argument `{gone}` is gone" for gone in old["args"] if gone not in new["args"])
     yield from (f"{name}: `{key}` was {old[key]}, is {new[key]}" for key in FIXED if old[key] != new[key])
+    yield from (f"{name}: `{gone}` is no answer any more" for gone in old["returns"] if gone not in new["returns"])
     if seconds(new["timeout_s"]) < seconds(old["timeout_s"]):
         yield f"{name}: the limit fell from {old['timeout_s']} to {new['timeout_s']} s"
 
@@ -102,8 +103,9 @@ def changed(**properties: Any) -> Contract:
         (changed(timeout_s=1.0), "tool_call: the limit fell from 5.0 to 1.0 s"),
         (changed(sync_only=True), "tool_call: `sync_only` was False, is True"),
         (changed(on_error="closed"), "tool_call: `on_error` was kind, is closed"),
+        (changed(returns=["Message"]), "tool_call: `ToolResult` is no answer any more"),
     ],
-    ids=["hook removed", "argument renamed", "kind", "limit", "def only", "fails closed"],
+    ids=["hook removed", "argument renamed", "kind", "limit", "def only", "fails closed", "answer refused"],
 )
 def test_break_is_seen(new: Contract, complaint: str) -> None:
     """Each kind of break is named."""
@@ -112,8 +114,13 @@ def test_break_is_seen(new: Contract, complaint: str) -> None:
 
 @pytest.mark.parametrize(
     "new",
-    [changed(args=["ctx", "call", "call_next", "reason"]), changed(timeout_s=None), changed(deprecated="use `x`")],
-    ids=["argument added", "limit raised", "deprecated"],
+    [
+        changed(args=["ctx", "call", "call_next", "reason"]),
+        changed(timeout_s=None),
+        changed(deprecated="use `x`"),
+        changed(returns=["ToolResult", "Message"]),
+    ],
+    ids=["argument added", "limit raised", "deprecated", "another answer"],
 )
 def test_addition_is_no_break(new: Contract) -> None:
     """What old implementations do not notice is allowed within a major version."""

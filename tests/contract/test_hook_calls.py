@@ -181,6 +181,11 @@ class Everything:
         return None
 
     @hookimpl
+    async def model_use(self, ctx: RunContext, model: ModelBase) -> ModelBase | None:
+        self.seen("model_use", ctx=ctx, model=model)
+        return None
+
+    @hookimpl
     async def model_request(self, ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:
         self.seen("model_request", ctx=ctx, request=request)
         response: ModelResponse = await call_next(request)
@@ -189,6 +194,12 @@ class Everything:
     @hookimpl
     async def tool_call(self, ctx: RunContext, call: ToolCall, call_next: Call) -> ToolResult:
         self.seen("tool_call", ctx=ctx, call=call)
+        result: ToolResult = await call_next(call)
+        return result
+
+    @hookimpl
+    async def tool_execution(self, ctx: RunContext, call: ToolCall, call_next: Call) -> ToolResult:
+        self.seen("tool_execution", ctx=ctx, call=call)
         result: ToolResult = await call_next(call)
         return result
 
@@ -294,6 +305,11 @@ class Everything:
     def provide_agents(self, ctx: HostContext) -> Sequence[Agent] | None:
         self.seen("provide_agents", ctx=ctx)
         return None
+
+    @hookimpl
+    def read_agent(self, ctx: HostContext, path: str, content: bytes) -> Agent:
+        self.seen("read_agent", ctx=ctx, path=path, content=content)
+        return Agent(content.decode())
 
     @hookimpl
     def provide_prices(self, ctx: HostContext) -> PriceTable:
@@ -436,6 +452,8 @@ async def visit_every_place(everything: Everything, folder: Path) -> None:
         busy = Agent("busy", model=ScriptedModel(turns), tools=[add, read_book, ring_bell, ask_child])
         async for _ in board.stream(busy, "Do everything."):
             pass
+        (folder / "filed.md").write_text("filed", encoding="utf-8")
+        assert (await board.read_agent(folder / "filed.md")).name == "filed"
         conversation = board.conversations.create(agents=["host", "child"])
         await conversation.send("Who is there?")
         narrow = ScriptedModel(["Short."], capabilities=msgspec.structs.replace(CAPABLE, context_window=2_000))

@@ -67,11 +67,14 @@ def hooks_tested() -> set[str]:
 
 
 def hooks_used() -> set[str]:
-    """Hooks that a built-in plugin lists in its manifest."""
+    """Hooks that a built-in plugin lists in its manifest, or an object of its package implements for one board."""
     manifests = [
         tomllib.loads(path.read_text(encoding="utf-8")) for path in ROOT.glob("plugins_builtin/*/*/src/*/pegboard.toml")
     ]
-    return {hook for manifest in manifests for hook in manifest.get("hooks", {})}
+    listed = {hook for manifest in manifests for hook in manifest.get("hooks", {})}
+    objects = ROOT.glob("plugins_builtin/models/replay/src/pegboard_replay/*.py")
+    implemented = {hook for path in objects for hook in implementations_in(path.read_text(encoding="utf-8"))}
+    return listed | (implemented & SPECS.keys())
 
 
 @each_hook

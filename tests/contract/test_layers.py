@@ -11,7 +11,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "core" / "src" / "pegboard"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "lazy", "signs", "regular", "file_lock", "threads", "deadline", "folders", "shape"),
+    ("errors", "lazy", "signs", "regular", "file_lock", "threads", "deadline", "folders", "shape", "agent_names"),
     ("types", "events", "wire"),
     (
         "interfaces",
@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "tools",
         "assembling",
         "model",
+        "listing",
         "arguments",
         "metering",
         "history",
@@ -34,7 +35,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("hookspecs",),
     ("config_lines", "config", "config_edit"),
     ("plugins",),
-    ("agent",),
+    ("agent", "agent_files"),
     ("memory", "journal", "spent", "state", "toolbox", "run", "context"),
     ("repeats", "calls", "recovery", "turns", "phases", "runner", "conversation"),
     ("runs", "services"),

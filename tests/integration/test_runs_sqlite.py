@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.integration.conftest import DEADLINE_S, MakePlace, Place, wait_until
 
 AGENTS = '''
 import asyncio
@@ -69,82 +65,30 @@ looker = Agent("looker", model=FunctionModel(looking), tools=[look])
 host = Agent("host", model=once("ask"), tools=[ask])
 payer = Agent("payer", model=once("pay"), tools=[pay])
 '''
-DEADLINE_S = 30.0
-
-
-class Place:
-    """A working folder with agents, and `peg` in processes that share one home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "work"
-        self.folder.mkdir()
-        (self.folder / "crew.py").write_text(AGENTS)
-        self._home = folder / "home"
-        self._started: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A process that goes on."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PEGBOARD")}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pegboard", *arguments],
-            cwd=self.folder,
-            env={**environment, "PEGBOARD_HOME": str(self._home), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._started.append(process)
-        return process
-
-    def peg(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a process that ends."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, out, err
-
-    def json(self, *arguments: str) -> Any:
-        """The object that it prints."""
-        return json.loads(self.peg(*arguments, "--json")[1])
-
-    def notes(self) -> list[str]:
-        """What tools did, in order."""
-        file = self.folder / "notes"
-        return file.read_text().splitlines() if file.exists() else []
-
-    def store(self) -> Path:
-        """The file of the store."""
-        (file,) = self._home.rglob("store.db")
-        return file
-
-    def stop(self) -> None:
-        """End what still runs."""
-        for process in self._started:
-            if process.poll() is None:
-                process.kill()
-            process.communicate()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    """A place of its own."""
-    place = Place(tmp_path)
-    yield place
-    place.stop()
+def place(make_place: MakePlace) -> Place:
+    """A place of its own, with the agents."""
+    return make_place({"crew.py": AGENTS})
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    until = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.01)
+def notes(place: Place) -> list[str]:
+    """What tools did, in order."""
+    file = place.folder / "notes"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def store_of(place: Place) -> Path:
+    """The file of the store."""
+    (file,) = place.home.rglob("store.db")
+    return file
 
 
 def killed(place: Place, agent: str) -> str:
     """A run whose process was killed while a tool was at its second look."""
     process = place.start("run", f"crew:{agent}", "go")
-    wait_until(lambda: "look 2" in place.notes())
+    wait_until(lambda: "look 2" in notes(place))
     process.send_signal(signal.SIGKILL)
     process.wait()
     run: str = place.json("runs", "list")["data"]["runs"][0]["run"]
@@ -162,15 +106,15 @@ def test_a_killed_run_goes_on(place: Place) -> None:
     data = place.json("runs", "show", run)["data"]
     (child,) = data["children"].values()
 
-    assert (code, out) == (0, "looked\n")
-    assert place.notes() == ["look 1", "look 2", "look 2", "look 3"]
+    assert (code, out) == (0, "looked")
+    assert notes(place) == ["look 1", "look 2", "look 2", "look 3"]
     assert (data["status"], child["status"]) == ("completed", "completed")
 
 
 def test_a_run_is_followed_from_another_process(place: Place) -> None:
     """Until it ends; meanwhile nobody else can go on with it, or forget it."""
     driver = place.start("run", "crew:looker", "go")
-    wait_until(lambda: "look 2" in place.notes())
+    wait_until(lambda: "look 2" in notes(place))
     follower = place.start("runs", "events", "latest", "--follow", "--jsonl")
     assert follower.stdout is not None
     assert json.loads(follower.stdout.readline())["kind"] == "run.started"
@@ -185,7 +129,7 @@ def test_a_run_is_followed_from_another_process(place: Place) -> None:
     assert (busy["code"], busy["hint"]) == ("run.busy", f"peg runs events {busy['run']} --follow")
     assert forget["code"] == "run.busy"
     assert (lines[-2]["kind"], lines[-1]["ok"]) == ("run.finished", True)
-    assert place.notes() == ["look 1", "look 2", "look 3"]
+    assert notes(place) == ["look 1", "look 2", "look 3"]
 
 
 def test_a_follower_is_told_when_the_process_is_gone(place: Place) -> None:
@@ -217,8 +161,8 @@ def test_a_person_resolves_an_unsafe_step(place: Place, said: list[str], answer:
     out = place.peg("runs", "resume", run)[1]
 
     assert (resolved["outcome"], resolved["unresolved"]) == (said[0], [])
-    assert out == f"{answer}\n"
-    assert place.notes().count("pay") == times
+    assert out == answer
+    assert notes(place).count("pay") == times
     again = place.json("runs", "resolve", run, "tool.call:pay#1", *said)["error"]
     assert again["code"] == "run.not_found"
 
@@ -226,7 +170,7 @@ def test_a_person_resolves_an_unsafe_step(place: Place, said: list[str], answer:
 def test_ctrl_c_tells_how_to_go_on(place: Place) -> None:
     """In the error, since the run is in the store; and it does go on."""
     process = place.start("run", "crew:looker", "go")
-    wait_until(lambda: "look 2" in place.notes())
+    wait_until(lambda: "look 2" in notes(place))
     process.send_signal(signal.SIGINT)
     talk = process.communicate(timeout=DEADLINE_S)[1]
     run = place.json("runs", "list")["data"]["runs"][0]
@@ -234,14 +178,14 @@ def test_ctrl_c_tells_how_to_go_on(place: Place) -> None:
 
     assert (process.returncode, run["status"]) == (130, "cancelled")
     assert f"peg runs resume {run['run']}" in talk
-    assert place.peg("runs", "resume", run["run"])[1] == "looked\n"
+    assert place.peg("runs", "resume", run["run"])[1] == "looked"
 
 
 def test_a_damaged_run_leaves_the_others_alone(place: Place) -> None:
     """It is listed, said to be corrupt by what needs it, and can be forgotten; so is one whose row is damaged."""
     (place.folder / "go").touch()
     runs = [place.json("run", "crew:looker", "go")["data"]["run"] for _ in range(3)]
-    connection = sqlite3.connect(place.store())
+    connection = sqlite3.connect(store_of(place))
     connection.execute(
         "update entry set events = x'7b' where slot >> 32 = (select number from run where id = ?)", runs[:1]
     )
@@ -264,7 +208,7 @@ def test_a_newer_store_is_refused_with_the_fix(place: Place) -> None:
     """By every command, and nothing in it is changed."""
     (place.folder / "go").touch()
     place.peg("run", "crew:looker", "go")
-    connection = sqlite3.connect(place.store())
+    connection = sqlite3.connect(store_of(place))
     connection.execute("pragma user_version = 99")
     connection.close()
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+
+from tests.integration.conftest import DEADLINE_S, MakePlace, Place, wait_until
 
 AGENTS = """
 import asyncio
@@ -52,71 +48,27 @@ nodes:
   first: {transform: text}
   then: {agent: "crew:waits", inputs: $nodes.first}
 """
-DEADLINE_S = 30.0
-
-
-class Place:
-    """A folder with agents and a workflow that uses one, and `peg` in processes that share one home."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "work"
-        self.folder.mkdir()
-        (self.folder / "crew.py").write_text(AGENTS)
-        (self.folder / "odd.yaml").write_text(FILE)
-        self._home = folder / "home"
-        self._started: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A process that goes on."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PEGBOARD")}
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pegboard", *arguments],
-            cwd=self.folder,
-            env={**environment, "PEGBOARD_HOME": str(self._home), "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._started.append(process)
-        return process
-
-    def peg(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a process that ends."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=DEADLINE_S)
-        return process.returncode, out.strip(), err
-
-    def interrupted(self, *arguments: str) -> None:
-        """A run that Ctrl-C ends while an agent waits; whatever waits later is let go."""
-        process = self.start(*arguments)
-        deadline = time.monotonic() + DEADLINE_S
-        while not (self.folder / "waits").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 130
-        (self.folder / "go").touch()
-
-    def stop(self) -> None:
-        """End what still goes on."""
-        for process in self._started:
-            process.kill()
-            process.communicate()
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.stop()
+def place(make_place: MakePlace) -> Place:
+    """A place of its own, with agents and a workflow that uses one."""
+    return make_place({"crew.py": AGENTS, "odd.yaml": FILE})
+
+
+def interrupt(place: Place, *arguments: str) -> None:
+    """Begin a run that Ctrl-C ends while an agent waits; whatever waits later is let go."""
+    process = place.start(*arguments)
+    wait_until(lambda: (place.folder / "waits").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_S) == 130, process.communicate()
+    (place.folder / "go").touch()
 
 
 @pytest.mark.parametrize("started", [("workflow", "run", "odd.yaml"), ("run", "crew:in_python")])
 def test_an_interrupted_workflow_goes_on_in_another_process(place: Place, started: tuple[str, ...]) -> None:
     """Whether its graph is a file or an object: resumed, played back, copied."""
-    place.interrupted(*started, "it")
+    interrupt(place, *started, "it")
 
     assert place.peg("runs", "resume", "latest")[:2] == (0, "it waited")
     assert place.peg("runs", "replay", "latest")[:2] == (0, "it waited")
@@ -126,7 +78,7 @@ def test_an_interrupted_workflow_goes_on_in_another_process(place: Place, starte
 @pytest.mark.parametrize("change", ["written", "gone"])
 def test_a_run_goes_on_with_the_workflow_that_it_began_with(place: Place, change: str) -> None:
     """What became of the file meanwhile is another workflow; that it was written is said."""
-    place.interrupted("workflow", "run", "odd.yaml", "it")
+    interrupt(place, "workflow", "run", "odd.yaml", "it")
     file = place.folder / "odd.yaml"
     file.unlink()
     if change == "written":

@@ -86,7 +86,8 @@ class Assembler:
                 self._text.append(text)
                 return ()
             self._text.append(text if text.isascii() else (text := storable_text(text)))
-            return (*ended, StreamEvent("text", text, run=self._run, buffer=self._text))
+            event = StreamEvent("text", text, run=self._run, buffer=self._text)
+            return (*ended, event) if ended else (event,)
         if chunk.thinking is not None:
             ended = () if self._thinking else self._flush()
             thinking = storable_text(chunk.thinking)
@@ -130,9 +131,14 @@ class Assembler:
             parts=tuple(self._parts),
             finish=finish.reason,
             usage=finish.usage or Usage(),
-            model=finish.model or self._model,
+            model=self._named(finish.model) if finish.model else self._model,
             omitted=self._omitted,
         )
+
+    def _named(self, name: str) -> str:
+        """The model that answered as others know it, by which its price is found: it names itself without provider."""
+        provider, colon, _ = self._model.partition(":")
+        return name if name.startswith(provider + colon) else f"{provider}{colon}{name}"
 
     def _call_delta(self, id: str, name: str, arguments: str) -> Sequence[StreamEvent]:
         if id not in self._calls:

@@ -82,8 +82,8 @@ class Account:
         Raises:
             BudgetExceededError: it would pass a limit here or above; nothing was set aside.
         """
-        for account in self._chain():
-            account._check(amounts, made_of, "this run" if account is self else "a run above this one")
+        for above, account in enumerate(self._chain()):
+            account._check(amounts, made_of, above)
         for account in self._chain():
             account._add(amounts)
         return Reservation(self, dict(amounts))
@@ -93,22 +93,39 @@ class Account:
         for account in self._chain():
             account._add(amounts)
 
+    def used_up(self, unit: Unit, message: str) -> BudgetExceededError:
+        """The error for what the tightest limit of a unit, here or above, has cut short."""
+        limited = [(above, account) for above, account in enumerate(self._chain()) if unit in account._limits]
+        above, tightest = min(limited, key=lambda pair: pair[1]._limits[unit] - pair[1].used(unit))
+        error = BudgetExceededError(message)
+        error.unit, error.limit, error.above = unit, tightest._limits[unit], above
+        return error
+
+    def extend(self, unit: str, amount: float, *, above: int = 0) -> None:
+        """Raise a limit of this account, or of one so many above it; what is not limited stays so."""
+        limits = self._chain()[above]._limits
+        if unit in limits:
+            limits[unit] += amount
+
     def _chain(self) -> Sequence[Account]:
         chain: list[Account] = [self]
         while chain[-1].parent is not None:
             chain.append(chain[-1].parent)
         return chain
 
-    def _check(self, amounts: Mapping[Unit, float], made_of: str, whose: str) -> None:
+    def _check(self, amounts: Mapping[Unit, float], made_of: str, above: int) -> None:
         for unit, amount in amounts.items():
             limit = self._limits.get(unit)
-            if limit is not None and self._used.get(unit, 0.0) + amount > limit:
+            if limit is not None and (short := self._used.get(unit, 0.0) + amount - limit) > 0:
+                whose = "a run above this one" if above else "this run"
                 explained = f" ({made_of})" if made_of and unit == "tokens" else ""
                 word = unit.removesuffix("s") if limit == 1 else unit
-                raise BudgetExceededError(
+                error = BudgetExceededError(
                     f"the budget of {whose} is {limit:g} {word}: {self._used.get(unit, 0.0):g} are used or reserved, "
                     f"and this step may need {amount:g} more{explained}"
                 )
+                error.unit, error.limit, error.short, error.above = unit, limit, short, above
+                raise error
 
     def _add(self, amounts: Mapping[Unit, float]) -> None:
         for unit, amount in amounts.items():

@@ -313,7 +313,11 @@ async def _executed(run: Run, call: ToolCall, bound: BoundTool, args: Mapping[st
         if found is not None:
             return found
         await run.journal.intend(step, context.idempotency_key)
-    result = await execute(bound.tool, args, call, context)
+    layer = run.hooks.tool_execution
+    if layer is None:
+        result = await execute(bound.tool, args, call, context)
+    else:  # what was approved is what is executed, whatever a layer passes on
+        result = await layer(run, call, lambda _, __: execute(bound.tool, args, call, context))
     result = await offloaded(run, result)
     _let_read(run, result)
     if run.hooks.label is not None:
@@ -378,6 +382,8 @@ async def judge_tier(run: Run, tier: Tier) -> str | None:
 
 def by_default(action: Action) -> Verdict:
     """What holds without a policy: what the host program gave in code is allowed, since who wrote it decided."""
+    if action.verb == "budget.raise":
+        return Ask(f"the budget of `{action.resource}` is used up")
     if action.owner is None or action.effect == "pure":
         return Allow()
     if action.effect == "idempotent" and _inside_workspace(action):
@@ -436,6 +442,8 @@ async def _approved(
     refusal = "the answer was for another call" if answer.granted else f"{answer.by or 'a person'} said no"
     reason = answer.reason or refusal
     decided = {"id": request.id, "granted": granted, "by": answer.by, "scope": answer.scope, "rule": list(rule)}
+    if answer.reason:
+        decided["reason"] = answer.reason
     run.record("approval.decided", decided)
     run.journal.start(step)
     run.journal.finish(step, {"granted": granted, "reason": reason})

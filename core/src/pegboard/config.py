@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pegboard import folders, shape
+from pegboard.agent_names import is_plain
 from pegboard.errors import ConfigError, ToolDefinitionError, UntrustedConfigError
 from pegboard.lazy import LazyModule, json_beside
 from pegboard.regular import read_regular
@@ -396,6 +397,8 @@ class _Loader:
         now = self.config.get(join_key(path))
         if rule == "add":
             return set(now or ()) <= set(value)
+        if rule == "agent":
+            return is_plain(value)
         return _narrows(value, now) if rule == "narrow" else rule == "always"
 
 

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack
 import msgspec
 
 from pegboard.errors import AgentNotFoundError, RunBusyError, RunNotFoundError, StorageError
-from pegboard.history import MessageLog
+from pegboard.history import MessageLog, turn_starts
 from pegboard.interfaces import ConversationRow, ConversationStore, HostContext, Store
 from pegboard.plugins.dispatch.hooks import Hooks
 from pegboard.run import Run, redacted
-from pegboard.types import Agent, Message, RunResult, StreamEvent, message_from_json, to_json
+from pegboard.types import Agent, Message, RunResult, StreamEvent, Text, message_from_json, to_json
 
 if TYPE_CHECKING:
     from pegboard.types.options import RunOptions
 
 WhenBusy = Literal["queue", "reject", "steer"]
+_TITLE_LENGTH = 80
 
 
 class Board(Protocol):
@@ -73,6 +74,7 @@ class ConversationContext:
         *,
         last: str | None = None,
         saved: int = 0,
+        title: str = "",
     ) -> None:
         self.id = id
         self._board = board
@@ -81,6 +83,7 @@ class ConversationContext:
         self._last = last
         self._saved = saved
         """How many of the messages are in the store."""
+        self._title = title
         self._lock = asyncio.Lock()
         self._speakers = 0
         """Who is being answered or waits for it."""
@@ -101,6 +104,16 @@ class ConversationContext:
     def running(self) -> str | None:
         """The run that is under way, if any."""
         return self._running.run if self._running else None
+
+    @property
+    def turns(self) -> Sequence[int]:
+        """The numbers of the messages with which turns begin, for `fork`."""
+        return turn_starts(self.messages)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether all that was said here is in a store, so that another process can go on."""
+        return bool(self._log) and self._saved == len(self._log)
 
     def join(self, agent: Agent | str) -> None:
         """Let an agent take part."""
@@ -149,24 +162,37 @@ class ConversationContext:
         when_busy: WhenBusy = "queue",
         **options: Unpack[RunOptions],
     ) -> AsyncGenerator[StreamEvent, None]:
-        """The same as events; the last is final and holds the result."""
+        """The same as events; the last is final and holds the result.
+
+        Text of an answer that is cancelled is in the history afterwards, as far as it came: somebody has read it.
+        """
         spoken = Message.user(message) if isinstance(message, str) else message
         if self._taken(spoken, when_busy):
             return
         async with self._turn():
             run = await self._prepare(spoken, to, options)
             await self._claim(run)
+            shown: list[str] = []
             try:
                 async with aclosing(self._board.events(run)) as events:
                     async for event in events:
+                        _follow(shown, event)
                         yield event
             finally:
                 self._keep(run)
+                if run.is_cancelled:
+                    self._keep_shown(run, "".join(shown))
                 await self._save(run)
 
-    def fork(self, id: str | None = None) -> ConversationContext:
-        """Another conversation that begins with what was said here so far."""
-        return ConversationContext(self._board, id or os.urandom(8).hex(), tuple(self._agents.values()), self.messages)
+    def fork(self, id: str | None = None, *, before: int | None = None) -> ConversationContext:
+        """Another conversation that begins with what was said here so far, which stays. It is stored when it goes on.
+
+        Args:
+            id: of the new one
+            before: the number of the message before which it ends, for example one of `turns`; all is taken without it
+        """
+        history = self.messages[:before]
+        return ConversationContext(self._board, id or os.urandom(8).hex(), tuple(self._agents.values()), history)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -194,7 +220,8 @@ class ConversationContext:
         agent = await self._board.find_agent(self._agents.get(name, name) if name else None)
         run = self._board.prepare(agent, message, history=self._log.view(), conversation=self.id, **options)
         self._running = run
-        self._last = agent.name
+        # The default agent is asked for anew: one out of a file is on no list, and its name would lead nowhere.
+        self._last = agent.name if name else None
         return run
 
     async def _route(self, message: Message) -> str | None:
@@ -216,6 +243,13 @@ class ConversationContext:
                 message = msgspec.structs.replace(message, metadata={"agent": run.config.name, "run": run.run})
             self._log.append(message)
         self._running = None
+
+    def _keep_shown(self, run: Run, text: str) -> None:
+        """What a person read of an answer that was stopped, unless it is there as a message already."""
+        whole = [message.text for message in self._log if (message.metadata or {}).get("run") == run.run]
+        if text.strip() and text not in whole:
+            metadata = {"agent": run.config.name, "run": run.run, "stopped": True}
+            self._log.append(Message("assistant", (Text(text),), metadata=metadata))
 
     async def _claim(self, run: Run) -> None:
         """Bring what is said to the store before a model is asked: nobody is to pay for an answer that is refused.
@@ -257,14 +291,17 @@ class ConversationContext:
 
     async def _append(self, store: ConversationStore, run: Run, messages: Sequence[Message]) -> None:
         async with self._saving:  # one that nobody waits for any more may be under way
+            clean = await self._clean(run, messages[self._saved :])
+            self._title = self._title or _title(clean)
             row = ConversationRow(
                 id=self.id,
                 agents=tuple(self._agents),
                 last=self._last,
                 messages=len(messages),
                 at=self._board.host_context.clock.time(),
+                title=self._title,
             )
-            await store.append_messages(row, await self._clean(run, messages[self._saved :]), expect=self._saved)
+            await store.append_messages(row, clean, expect=self._saved)
             self._saved = row.messages
 
     async def _clean(self, run: Run, messages: Sequence[Message]) -> Sequence[Message]:
@@ -323,6 +360,7 @@ class ConversationManager:
                 messages,
                 last=row.last,
                 saved=row.messages,
+                title=row.title,
             )
         return self._open[id]
 
@@ -349,6 +387,20 @@ def _keeper(board: Board) -> ConversationStore | None:
     """The store, where it keeps conversations."""
     store: object = board.store
     return store if store is not None and isinstance(store, ConversationStore) else None
+
+
+def _follow(shown: list[str], event: StreamEvent) -> None:
+    """What stands of the answer that is being given; a new attempt begins anew."""
+    if event.type in ("start", "restart", "tool_result"):
+        shown.clear()
+    elif event.type == "text":
+        shown.append(event.content)
+
+
+def _title(messages: Sequence[Message]) -> str:
+    said = next((message.text for message in messages if message.role == "user" and message.text.strip()), "")
+    line = " ".join(said[: 4 * _TITLE_LENGTH].split())
+    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1] + "…"
 
 
 def _name(agent: Agent | str) -> str:

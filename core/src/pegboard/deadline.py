@@ -190,7 +190,7 @@ class _Driver:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         # Cleanup hooks are called while the task is being cancelled already; only a further cancel concerns them.
-        self._baseline = self._task.cancelling() if self._task is not None else 0
+        self._baseline = self._cancels()
         run = UNDER_WAY.get()
         self._run = None if run is None or run.is_ending else run
         self._left_s = limit.limit_s
@@ -201,12 +201,12 @@ class _Driver:
     def wait(self, waiting: object) -> Generator[Any, Any, BaseException | None]:
         """Wait for what the implementation waits for; what to throw into it then, or `None` to resume it."""
         if self._pause.inside and self._pause.task is self._task:
-            return (yield from self._pass_on(waiting))
+            return self._pass_on(waiting)
         if self._pause.turn != self._turn:
             self._turn, self._left_s = self._pause.turn, self._limit.limit_s
-        if self._is_ordinary(waiting):
-            return (yield from self._wait_for_future(waiting))
-        return (yield from self._give_way(waiting))
+        if waiting.__class__ is asyncio.Future and self._left_s is None and self._cancelled is None:
+            return self._let_wait(waiting)
+        return self._wait_for_future(waiting) if self._is_ordinary(waiting) else self._give_way(waiting)
 
     def judge(self, raised: BaseException | None) -> None:
         """The implementation came to its end; raise what counts instead of how it ended."""
@@ -226,7 +226,7 @@ class _Driver:
         return bool(waiting._asyncio_future_blocking)
 
     def _is_being_cancelled(self) -> bool:
-        if self._task is not None and self._task.cancelling() > self._baseline:
+        if self._cancels() > self._baseline:
             return True
         return self._cancelled is not None and self._run is not None and bool(self._run.is_ending)
 
@@ -251,6 +251,25 @@ class _Driver:
         if error is None and allowed_s is not None and allowed_s <= 0:
             return self._time_is_up()
         return error
+
+    def _let_wait(self, waiting: Any) -> Generator[Any, Any, BaseException | None]:
+        """Where no clock runs the task waits by itself for a plain future, which swallows no cancel.
+
+        With a future of our own in between, whatever comes would take one more turn of the loop.
+        """
+        cancels = self._cancels()
+        try:
+            yield waiting
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and self._cancels() > cancels:
+                self._cancelled = error
+            return None if waiting.cancelled() else error
+        return None
+
+    def _cancels(self) -> int:
+        return self._task.cancelling() if self._task is not None else 0
 
     def _wait_for_future(self, waiting: Any) -> Generator[Any, Any, BaseException | None]:
         waiting._asyncio_future_blocking = False  # as a task does with what it is given to wait for

@@ -355,6 +355,22 @@ class AgentConflictError(AgentError):
     code = "agent.conflict"
 
 
+class AgentFileError(AgentError):
+    """A file holds no sound agent, or cannot be read; the message has the file and the lines.
+
+    The answer of a plugin that reads agents from files, and no fault of that plugin.
+    """
+
+    code = "agent.file"
+
+
+class AgentReaderError(AgentError):
+    """An agent is in a file, and no plugin on the board reads agents from such files."""
+
+    code = "agent.reader"
+    default_hint = "peg plugins install pegboard-agentfile"
+
+
 class AgentWorkflowError(AgentError):
     """An agent is a graph of other agents, and no plugin on the board runs workflows."""
 
@@ -640,6 +656,15 @@ class BudgetExceededError(PegboardError):
     code = "budget.exceeded"
     exit_code = ExitCode.LIMIT
     default_hint = "peg config show"
+
+    unit: str = ""
+    """What is short: `tokens`, `cost_usd`, `requests` or `tool_calls`; empty where a plugin refused."""
+    limit: float = 0.0
+    """What the limit is, in that unit."""
+    short: float = 0.0
+    """How much more it would have to be."""
+    above: int = 0
+    """Whose limit: of this run with 0, of the one above it with 1, and so on."""
 
 
 class PriceUnknownError(BudgetExceededError):

@@ -139,6 +139,29 @@ def settled(messages: Iterable[Message]) -> list[Message]:
     return kept
 
 
+def turn_starts(messages: Sequence[Message]) -> list[int]:
+    """The numbers of the messages with which turns begin.
+
+    That is what a user said, but not what came while one was answered: there the same run speaks before and after it.
+    """
+    starts: list[int] = []
+    following: list[str | None] = [None] * len(messages)
+    run = None
+    for index in range(len(messages) - 1, -1, -1):
+        following[index] = run
+        run = _run_of(messages[index]) or run
+    run = None
+    for index, message in enumerate(messages):
+        if message.role == "user" and (run is None or run != following[index]):
+            starts.append(index)
+        run = _run_of(message) or run
+    return starts
+
+
+def _run_of(message: Message) -> str | None:
+    return (message.metadata or {}).get("run") if message.role == "assistant" else None
+
+
 def open_results(messages: Sequence[Message], status: str) -> tuple[ToolResult, ...]:
     """Results for the calls of the last turn that have none."""
     answered: set[str] = set()

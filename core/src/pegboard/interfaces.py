@@ -195,7 +195,11 @@ class RunContext(Protocol):
         """
 
     async def find_agent(self, name: str) -> Agent:
-        """The agent of a name. Raises `AgentNotFoundError`."""
+        """The agent of a name, or of `module:object` or a file where the board allows that.
+
+        Raises:
+            AgentError: there is none, or it cannot be had.
+        """
 
     def degrade(self, what: str, why: str, *, plugin: str | None = None, code: str | None = None) -> None:
         """Something was skipped, cut, replaced or unavailable: said in the result and as an event."""
@@ -486,6 +490,8 @@ class ConversationRow(msgspec.Struct, frozen=True, kw_only=True):
     messages: int = 0
     at: float = 0.0
     """When it was last written, in seconds since the epoch."""
+    title: str = ""
+    """The beginning of what was said first, for lists."""
 
 
 @runtime_checkable

@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pegboard import deadline
 from pegboard.assembling import Assembler
@@ -36,6 +36,7 @@ from pegboard.types import (
     tool_result,
 )
 
+T = TypeVar("T")
 Inputs: TypeAlias = str | Message | Sequence[Message]
 NOT_KNOWN = ModelCapabilities()
 _log = logging.getLogger("pegboard.models")
@@ -90,6 +91,17 @@ class ModelBase:
             CredentialsMissingError: there is no key.
         """
 
+    async def verify(self) -> bool:
+        """Ask the provider whether the key is taken and the model is there; `False` where only a request tells.
+
+        It must be free of charge. What it raises is classified as that of `stream` is.
+
+        Raises:
+            CredentialsMissingError: there is no key.
+            ModelFault: it cannot be used, and why.
+        """
+        return False
+
     async def aclose(self) -> None:
         """Close clients; called once by whoever made the model."""
 
@@ -107,7 +119,7 @@ class ModelBase:
         response, results = await self.turn(request, hooks or DirectHooks(tools), execute_tools=execute_tools)
         return _turn_result(config, request, response, results)
 
-    async def stream_response(
+    def stream_response(
         self, agent: Agent | AgentConfig, inputs: Inputs, hooks: TurnHooks | None = None, *, execute_tools: bool = True
     ) -> AsyncGenerator[StreamEvent, None]:
         """The same turn as a stream of events, the last of which is final and holds the `RunResult`."""
@@ -120,9 +132,7 @@ class ModelBase:
             response, results = await self.turn(request, through, execute_tools=execute_tools)
             return _turn_result(config, request, response, results)
 
-        async with aclosing(stream_from(work)) as events:
-            async for event in events:
-                yield event
+        return stream_from(work)
 
     async def turn(
         self, request: ModelRequest, hooks: TurnHooks, *, execute_tools: bool = True
@@ -192,14 +202,15 @@ def _fault(model: ModelBase, exc: BaseException, answer: Assembler) -> BaseExcep
         return exc
     if isinstance(exc, PegboardError) and not isinstance(exc, ModelFault):
         return exc  # a key that is missing, a permission: with a code and a hint of its own
-    fault = exc if isinstance(exc, ModelFault) else _classified(model, exc)
+    fault = exc if isinstance(exc, ModelFault) else classified(model, exc)
     fault.provider, fault.model = fault.provider or model.provider, fault.model or model.name
     fault.stream_started = fault.stream_started or answer.started
     fault.usage = fault.usage or answer.spent
     return fault
 
 
-def _classified(model: ModelBase, exc: BaseException) -> ModelFault:
+def classified(model: ModelBase, exc: BaseException) -> ModelFault:
+    """What an SDK raised as a fault, by the model's `classify_error`, or else as `model.unknown`."""
     # An SDK that calls `sys.exit` does not end the host.
     fault = ModelFault(f"model `{model.id}` failed: {type(exc).__name__}: {describe(exc)}")
     if not isinstance(exc, Exception):
@@ -274,6 +285,30 @@ def capabilities_of(model: ModelBase) -> ModelCapabilities:
     return found
 
 
+async def connected(model: ModelBase) -> None:
+    """Have a model find its key and make its client, and classify what goes wrong. Raises as `verified` does."""
+    await _classifying(model, model.connect())
+
+
+async def verified(model: ModelBase) -> bool:
+    """Whether the provider said that the model can be used; `False` where it was not asked.
+
+    Raises:
+        ModelFault: a classified one: the key, the name, the way to the server.
+        PegboardError: there is no key.
+    """
+    return await _classifying(model, model.verify())
+
+
+async def _classifying(model: ModelBase, step: Awaitable[T]) -> T:
+    try:
+        return await step
+    except PegboardError:
+        raise
+    except Exception as exc:
+        raise classified(model, exc) from exc
+
+
 def normalize(inputs: Inputs) -> Sequence[Message]:
     """What a caller may give as input, as messages."""
     if isinstance(inputs, str):
@@ -346,10 +381,10 @@ class Sink:
     Bounded, so that a slow reader slows the stream instead of filling memory.
     """
 
-    __slots__ = ("_items", "_limit", "_loop", "_reader", "_seq", "_writer", "closed")
+    __slots__ = ("_limit", "_loop", "_reader", "_seq", "_writer", "closed", "items")
 
     def __init__(self, limit: int = 64) -> None:
-        self._items: deque[StreamEvent] = deque()
+        self.items: deque[StreamEvent] = deque()
         self._limit = limit
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
@@ -361,13 +396,13 @@ class Sink:
         """Hand over an event; an awaitable when the reader is behind."""
         event.seq = self._seq
         self._seq += 1
-        self._items.append(event)
+        self.items.append(event)
         reader = self._reader
         if reader is not None:
             self._reader = None
             if not reader.done():
                 reader.set_result(None)
-        if len(self._items) < self._limit:
+        if len(self.items) < self._limit:
             return None
         if self._writer is None:
             self._writer = self._loop.create_future()
@@ -380,25 +415,31 @@ class Sink:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
-    async def __aiter__(self) -> AsyncGenerator[StreamEvent, None]:
-        items = self._items
-        while True:
-            while items:
-                yield items.popleft()
+    async def more(self) -> bool:
+        """Wait until `items` holds something; `False` when nothing more will come."""
+        while not self.items:
             writer, self._writer = self._writer, None
             if writer is not None:
                 writer.set_result(None)
             if self.closed:
-                return
+                return False
             self._reader = self._loop.create_future()
             await self._reader
+        return True
+
+    async def __aiter__(self) -> AsyncGenerator[StreamEvent, None]:
+        while await self.more():
+            while self.items:
+                yield self.items.popleft()
 
 
-async def stream_from(work: Callable[[Sink], Awaitable[RunResult]]) -> AsyncGenerator[StreamEvent, None]:
+async def stream_from(
+    work: Callable[[Sink], Awaitable[RunResult]], during: AbstractContextManager[None] | None = None
+) -> AsyncGenerator[StreamEvent, None]:
     """Run `work` in a task of its own and yield what it puts into the sink, then one final event with its result.
 
     No context variable, span or task group is open across a `yield`. Closing the iterator cancels the task and waits
-    for it. An error of `work` is raised after the events that came before it.
+    for it. An error of `work` is raised after the events that came before it. `during` is open until the iterator ends.
     """
     sink = Sink()
 
@@ -408,21 +449,23 @@ async def stream_from(work: Callable[[Sink], Awaitable[RunResult]]) -> AsyncGene
         finally:
             sink.close()
 
-    task = asyncio.create_task(body())
-    seq = 0
-    try:
-        async with aclosing(sink.__aiter__()) as events:
-            async for event in events:
-                seq = event.seq + 1
-                yield event
-        result = await task
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-        if task.done() and not task.cancelled():
-            task.exception()  # seen, so that nothing is logged for a reader who left early
-    yield StreamEvent("final", result, is_final=True, run=result.run, seq=seq)
+    with during or nullcontext():
+        task = asyncio.create_task(body())
+        seq = 0
+        try:
+            while await sink.more():
+                while sink.items:
+                    event = sink.items.popleft()
+                    seq = event.seq + 1
+                    yield event
+            result = await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            if task.done() and not task.cancelled():
+                task.exception()  # seen, so that nothing is logged for a reader who left early
+        yield StreamEvent("final", result, is_final=True, run=result.run, seq=seq)
 
 
 def _turn_result(

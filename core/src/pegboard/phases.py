@@ -15,11 +15,9 @@ from pegboard.clock import elapsed_ms
 from pegboard.errors import (
     AgentError,
     AgentInputError,
-    BudgetExceededError,
     LoopLimitError,
     ModelNoneError,
     PegboardError,
-    StorageExhaustedError,
     UnknownPhaseError,
     ValidationFailedError,
     describe,
@@ -70,8 +68,6 @@ BACK_TO: Final = "execution_phase"
 MOST_PHASES: Final = 100
 """A plugin that overrides transitions cannot keep a run going for ever."""
 CLOSING_PHASES: Final = ("state_cleanup", "cleanup", "idle")
-UNRECOVERABLE = (BudgetExceededError, LoopLimitError, StorageExhaustedError)
-"""Never offered to `recover`."""
 
 
 async def _nothing(_: Any, state: RunState) -> RunState:
@@ -183,7 +179,7 @@ async def _recover(run: Run, state: RunState, phase: str, error: Exception, *, b
         raise recovery.ended_by(failure)
     recovery.remember(run, failure.step or phase, decision)
     try:
-        await recovery.apply(run, decision)
+        await recovery.apply(run, decision, failure.step or phase)
     except PegboardError as unavailable:  # a fallback that is not to be had; there may be another one
         return await _recover(run, state, phase, unavailable, began=began)
     run.unfinished = ()
@@ -203,7 +199,7 @@ async def _decided(run: Run, state: RunState) -> tuple[RunState, RecoveryDecisio
     """What `error_handling` decides; `Abort` where nobody is asked."""
     failure: Failure = state.failure  # type: ignore[assignment]  # set by the caller
     nobody = run.hooks.recover is None and run.hooks.error_handling is None
-    if nobody or isinstance(failure.error, UNRECOVERABLE) or recovery.is_exhausted(run, failure):
+    if nobody or not recovery.is_offered(failure) or recovery.is_exhausted(run, failure):
         return state, Abort()
     decided = await enter(run, "error_handling", state)
     return decided, recovery.allowed(failure, decided.decision or Abort())
@@ -227,9 +223,11 @@ async def _initialize(run: Any, state: RunState) -> RunState:
         if errors:
             hint = f"peg agents info {config.name}"
             raise AgentInputError(f"the input of agent `{config.name}` does not fit: {errors}", hint=hint)
+    if run.modules:  # an attempt before this one failed half-way
+        await _clean_up(run, state)
     await run.equip()
     if run.model is not None or run.agent.execute is None:
-        run.use(run.model or await run.services.model(config.model))
+        await run.use(run.model or await run.services.model(config.model))
     requirements = Requirements(objectives=(state.task,))
     return evolve(state, requirements=requirements, tools=run.tools.names(state.tier))
 
@@ -257,7 +255,7 @@ async def _execute_agent(run: Run, execute: Callable[..., Awaitable[Any]], state
 
 async def _model_turns(run: Any, state: RunState) -> RunState:
     if run.model is None:
-        run.use(await run.services.model(run.config.model))
+        await run.use(await run.services.model(run.config.model))
     if run.config.answer is not None and run.model.is_demo:
         raise ModelNoneError(f"`{run.model.id}` is there to try things out, and judges nothing")
     return await turns.take_turns(run, state)

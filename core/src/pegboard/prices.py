@@ -9,12 +9,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 
 from pegboard.types import Content, File, Message, Price, PriceTable, PriceTier, ToolResult, Usage
 
 _DAY_S: Final = 86_400
-_Candidate = tuple[str, str, int, Price]
+
+
+class Quote(NamedTuple):
+    """A price, and who says so."""
+
+    price: Price
+    dated: str
+    source: str
+
+
+_Candidate = tuple[str, str, int, Quote]
 """The date of the table, that of the row, and how exact its pattern is: the highest counts."""
 
 
@@ -28,11 +38,16 @@ class Prices:
         for table in tables:
             for provider, rows in _by_provider(table.prices).items():
                 self._rows.setdefault(provider, []).append((table, rows))
-        self._found: dict[str, Price | None] = {}
+        self._found: dict[str, Quote | None] = {}
         self._day = -1
 
     def find(self, model: str, at: float) -> Price | None:
         """The price of a model (`provider:name`) at a time in seconds since the epoch."""
+        quote = self.quote(model, at)
+        return quote.price if quote is not None else None
+
+    def quote(self, model: str, at: float) -> Quote | None:
+        """The price of a model at a time, with its date and source."""
         day = int(at // _DAY_S)
         if day != self._day:
             self._found, self._day = {}, day
@@ -40,7 +55,7 @@ class Prices:
             self._found[model] = self._look_up(model, datetime.fromtimestamp(at, UTC).date().isoformat())
         return self._found[model]
 
-    def _look_up(self, model: str, today: str) -> Price | None:
+    def _look_up(self, model: str, today: str) -> Quote | None:
         """Of several tables the one dated last counts, then the row that is valid last, then the longest pattern."""
         provider, _, name = model.partition(":")
         found = [
@@ -68,7 +83,11 @@ def _candidates(table: PriceTable, fitting: Sequence[Price], today: str) -> Iter
     if table.ordered and fitting:
         first = fitting[0]
         fitting = [row for row in fitting if (row.model, row.match) == (first.model, first.match)]
-    return [(table.dated, row.valid_from, len(row.model), row) for row in fitting if row.valid_from <= today]
+    return [
+        (table.dated, row.valid_from, len(row.model), Quote(row, table.dated, table.source))
+        for row in fitting
+        if row.valid_from <= today
+    ]
 
 
 # --- applied -----------------------------------------------------------------------------------------------------

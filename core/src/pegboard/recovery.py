@@ -10,11 +10,31 @@ from typing import Final
 
 import msgspec
 
-from pegboard.errors import ModelFault, ModelUnavailableError, PegboardError, describe
+from pegboard.calls import judge
+from pegboard.errors import (
+    BudgetExceededError,
+    LoopLimitError,
+    ModelFault,
+    ModelUnavailableError,
+    PegboardError,
+    StorageExhaustedError,
+    describe,
+)
 from pegboard.journal import code_of
 from pegboard.run import Run
 from pegboard.trouble import Trouble
-from pegboard.types import Abort, Alternative, Failure, Fallback, Message, RecoveryDecision, Retry, evolve
+from pegboard.types import (
+    Abort,
+    Action,
+    Alternative,
+    Extend,
+    Failure,
+    Fallback,
+    Message,
+    RecoveryDecision,
+    Retry,
+    evolve,
+)
 
 MOST_ATTEMPTS: Final = 10
 """Of one step, with all the models that it falls back to and whatever the configuration says."""
@@ -29,7 +49,8 @@ def failure_of(run: Run, error: BaseException, phase: str = "") -> Failure:
     """A failure as `recover` sees it."""
     step = run.failed_step.id if run.failed_step else None
     trouble = trouble_of(run, step or phase)
-    policy, bounds = run.config.retry, run.services.bounds
+    allowed = min(run.config.retry.attempts - 1, run.services.bounds.step_repeats)
+    tokens = run.log.tokens()
     return Failure(
         error=error,
         code=code_of(error),
@@ -40,10 +61,18 @@ def failure_of(run: Run, error: BaseException, phase: str = "") -> Failure:
         spent=run.usage,
         decided=tuple(trouble.decided),
         fallbacks=tuple(run.fallbacks),
-        repeatable=trouble.repeats < min(policy.attempts - 1, bounds.step_repeats),
+        repeats=trouble.repeats,
+        repeatable=trouble.repeats < allowed and not isinstance(error, BudgetExceededError),
         failing_s=run.clock.monotonic() - trouble.since,
-        context_tokens=min(run.log.tokens(), run.context_tokens or run.log.tokens()),
+        context_tokens=min(tokens, run.context_tokens or tokens),
     )
+
+
+def is_offered(failure: Failure) -> bool:
+    """Whether a failure is for `recover` to decide on. Of limits only one is that a request to a model would pass."""
+    if isinstance(failure.error, BudgetExceededError):
+        return bool(failure.error.unit) and "model.request#" in (failure.step or "")
+    return not isinstance(failure.error, (LoopLimitError, StorageExhaustedError))
 
 
 def is_exhausted(run: Run, failure: Failure) -> bool:
@@ -53,10 +82,15 @@ def is_exhausted(run: Run, failure: Failure) -> bool:
 
 
 def allowed(failure: Failure, decision: RecoveryDecision) -> RecoveryDecision:
-    """The decision, or `Abort` where the step must not be repeated with the same model."""
+    """The decision, whole, or `Abort` where it cannot follow this failure."""
+    short = failure.error
+    if isinstance(decision, Extend):
+        if isinstance(short, BudgetExceededError) and decision.amount > 0:
+            return evolve(decision, unit=short.unit, above=short.above)
+        return Abort(reason="no budget is short")
     if failure.repeatable or isinstance(decision, (Fallback, Abort)):
         return decision
-    return Abort(reason="the attempts are used up")
+    return Abort(reason="the same request must not be repeated")
 
 
 def remember(run: Run, key: str, decision: RecoveryDecision) -> None:
@@ -94,13 +128,15 @@ def keep_unfinished(run: Run) -> None:
         run.log.append(Message("assistant", parts))
 
 
-async def apply(run: Run, decision: RecoveryDecision, *, waits: bool = True) -> None:
-    """Change the run as a decision says."""
+async def apply(run: Run, decision: RecoveryDecision, key: str, *, waits: bool = True) -> None:
+    """Change the run as a decision says that was remembered about the step or phase `key`."""
     if isinstance(decision, Retry):
         if waits and decision.delay_s > 0:
             await run.clock.sleep(decision.delay_s)
     elif isinstance(decision, Fallback):
         await _fall_back(run, decision)
+    elif isinstance(decision, Extend):
+        await _extend(run, decision, key)
     elif isinstance(decision, Alternative):
         run.instructions = decision.instructions or run.instructions
         run.tier_wanted = decision.tier or run.tier_wanted
@@ -119,7 +155,7 @@ async def take_again(run: Run, op: str) -> None:
             continue
         remember(run, step, decision)
         with suppress(PegboardError):  # of a fallback that was not to be had, and was followed by another one
-            await apply(run, decision, waits=False)
+            await apply(run, decision, step, waits=False)
 
 
 async def _fall_back(run: Run, decision: Fallback) -> None:
@@ -128,7 +164,22 @@ async def _fall_back(run: Run, decision: Fallback) -> None:
         agent = await run.services.agent(decision.target.removeprefix("agent:"))
         run.agent, run.config = agent, agent.config
         await run.equip()
-        run.use(await run.services.model(agent.config.model))
+        await run.use(await run.services.model(agent.config.model))
     else:
-        run.use(await run.services.model(decision.target))
+        await run.use(await run.services.model(decision.target))
     run.degrade(f"model `{before}`", f"fell back to `{decision.target}`: {decision.reason or 'it failed'}")
+
+
+async def _extend(run: Run, decision: Extend, key: str) -> None:
+    """Raise the limit that is short, if it is approved; an earlier life's answer is read back.
+
+    Raises:
+        ApprovalNeededError: nobody can be asked.
+        BudgetExceededError: it was denied.
+    """
+    arguments = {"by": decision.amount, "of": "a run above" if decision.above else "this run", "why": decision.reason}
+    action = Action(verb="budget.raise", resource=decision.unit, arguments=arguments, effect="unsafe")
+    denied = await judge(run, action, f"{key}:{len(trouble_of(run, key).decided)}")
+    if denied is not None:
+        raise BudgetExceededError(f"the budget is used up, and more of it was denied: {denied}")
+    run.budget.extend(decision.unit, decision.amount, above=decision.above)

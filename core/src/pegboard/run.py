@@ -462,8 +462,10 @@ class Run:
             for result in results:
                 self.sink.put(StreamEvent("tool_result", result, run=self.run))
 
-    def use(self, model: ModelBase) -> None:
+    async def use(self, model: ModelBase) -> None:
         """Go on with a model; an output is asked for in the way that it can."""
+        layer = self.hooks.model_use
+        model = model if layer is None else await layer(self, model)
         self.model, self.output = model, None
         if model.why:
             self.record("model.chosen", {"model": model.id, "why": model.why})
@@ -472,13 +474,14 @@ class Run:
             self.output = StructuredOutput(self.config, can, has_tools=bool(self.tools))
 
     async def equip(self) -> None:
-        """Have the tools and modules of the agent at hand."""
+        """Have the tools and modules of the agent at hand; also anew, when what is offered or the agent has changed."""
         self.tools = await self.services.tools(self.agent)
         if not self.config.modules:
             return
         for bound in await self.services.modules(self.agent):
-            self.modules = [*self.modules, bound.module]  # before it is initialized: `cleanup` also follows a failure
-            await bound.module.initialize(self)
+            if not any(bound.module is known for known in self.modules):
+                self.modules = [*self.modules, bound.module]  # before: `cleanup` also follows a failure
+                await bound.module.initialize(self)
             for tool in bound.module.tools():
                 if tool.name in self.tools:
                     raise AgentError(

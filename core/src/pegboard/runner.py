@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 from pegboard import calls, deadline, recovery, spent, turns
@@ -81,14 +81,11 @@ class AgentRunner:
         run = self.prepare(agent, inputs, **options)
         return await self.drive(run)
 
-    async def stream_response(
+    def stream_response(
         self, agent: Agent | AgentConfig, inputs: Inputs | Json, **options: Any
     ) -> AsyncGenerator[StreamEvent, None]:
         """The same run as events; the last is final and holds the result. Closing the iterator cancels the run."""
-        run = self.prepare(agent, inputs, **options)
-        async with aclosing(self.stream(run)) as events:
-            async for event in events:
-                yield event
+        return self.stream(self.prepare(agent, inputs, **options))
 
     def prepare(self, agent: Agent | AgentConfig, inputs: Inputs | Json, **options: Any) -> Run:
         """A run that has not begun."""
@@ -118,16 +115,16 @@ class AgentRunner:
         """Take a run through its phases."""
         return _drive(run)
 
-    async def stream(self, run: Run) -> AsyncGenerator[StreamEvent, None]:
-        """Take a run through its phases in a task of its own, and yield its events."""
+    def stream(
+        self, run: Run, *, during: AbstractContextManager[None] | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Take a run through its phases in a task of its own, and yield its events; `during` is open until the last."""
 
         async def work(sink: Sink) -> RunResult:
             run.sink = sink
             return await _drive(run)
 
-        async with aclosing(stream_from(work)) as events:
-            async for event in events:
-                yield event
+        return stream_from(work, during)
 
 
 def _read_inputs(inputs: Inputs | Json) -> tuple[Sequence[Message], str, Json]:

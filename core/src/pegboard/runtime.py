@@ -18,6 +18,7 @@ import msgspec
 from pegboard.agent import AgentRegistry
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.conversation import ConversationManager
+from pegboard.counting import Counting
 from pegboard.errors import (
     BoardClosedError,
     EngineNotDurableError,
@@ -32,11 +33,13 @@ from pegboard.journal import Journal
 from pegboard.lazy import LazyModule
 from pegboard.model import Inputs, ModelBase
 from pegboard.plugins.dispatch.hooks import Hooks
+from pegboard.prices import Prices
 from pegboard.run import CURRENT, Run
 from pegboard.runner import AgentRunner
 from pegboard.runs import inputs_of
 from pegboard.services import BoardServices
 from pegboard.state import loop_state
+from pegboard.toolbox import Toolbox
 from pegboard.types import (
     Agent,
     Json,
@@ -324,9 +327,10 @@ class Pegboard:
         return self._services.store
 
     def locate_agents(self, locate: Callable[[str], Agent]) -> None:
-        """Have agents found that are named as `module:object`, as the nodes of a workflow may: to import one runs code.
+        """Have agents found that are named as `module:object` or by a file, as the nodes of a workflow may.
 
-        Without this they are refused; `peg` does it for whoever names the file of a workflow or trusts its folder.
+        To import one runs code, and so may reading one, so without this they are refused; `peg` does it for whoever
+        names the file of a workflow or trusts its folder. See `read_agent` for a file that the program itself names.
         """
         self._services.locate = locate
 
@@ -341,6 +345,15 @@ class Pegboard:
         """Register an agent, so that it can be run by name; the agent as `registration` left it."""
         return await self._services.add_agent(agent, owner)
 
+    async def read_agent(self, path: str | Path) -> Agent:
+        """The agent in a file, by the plugin that reads such files; run it, or `add_agent` it to have it by its name.
+
+        Raises:
+            AgentFileError: there is no such file, or what is in it is no sound agent.
+            AgentReaderError: no plugin on this board reads agents from such files.
+        """
+        return await self._services.read_agent(str(path))
+
     async def find_agent(self, agent: Agent | str | None) -> Agent:
         """An agent by name, or the default one; what changed of plugins under development is loaded before."""
         if self.plugins.wants_before_run:
@@ -354,6 +367,18 @@ class Pegboard:
     async def model(self, name: str | ModelBase) -> ModelBase:
         """A model by name, alias or `provider:name`; the board closes it at its end."""
         return await self._services.model(name)
+
+    async def prices(self) -> Prices:
+        """What models cost, by all plugins that know prices."""
+        return await self._services.prices()
+
+    async def tools(self, agent: Agent) -> Toolbox:
+        """The tools that an agent has here: its own, and those that plugins offer to every agent."""
+        return await self._services.tools(agent)
+
+    async def counting(self, model: str) -> Counting:
+        """How the tokens for a model are counted here: by a plugin, else by the rule of thumb."""
+        return await self._services.counting(model)
 
     # --- for the rooms below
 
@@ -388,12 +413,9 @@ class Pegboard:
         with self._runs.tracking(run):
             return await self._runner.drive(run)
 
-    async def events(self, run: Run) -> AsyncGenerator[StreamEvent, None]:
+    def events(self, run: Run) -> AsyncGenerator[StreamEvent, None]:
         """Take a run to its end as a stream."""
-        with self._runs.tracking(run):
-            async with aclosing(self._runner.stream(run)) as events:
-                async for event in events:
-                    yield event
+        return self._runner.stream(run, during=self._runs.tracking(run))
 
     # --- inside
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pegboard import __version__
+from pegboard import __version__, agent_files, agent_names
 from pegboard.agent import AgentRegistry, check_agent
 from pegboard.counting import ESTIMATE, Counting
 from pegboard.errors import PegboardError, describe
@@ -92,15 +92,24 @@ class BoardServices(RunServices):
         return self._agents.get(name)
 
     async def find_agent(self, name: str) -> Agent:
-        """The agent of a name, or `module:object` where that is allowed here."""
-        if self.locate is not None and ":" in name and name not in self._agents:
-            return await self.registered(self.locate(name))
-        return await self.agent(name)
+        """The agent of a name, or, where that is allowed here, `module:object` or the one in a file."""
+        if self.locate is None or name in self._agents:
+            return await self.agent(name)
+        if agent_names.is_file(name):
+            return await self.registered(await self.read_agent(name))
+        return await (self.registered(self.locate(name)) if ":" in name else self.agent(name))
+
+    async def read_agent(self, path: str) -> Agent:
+        """The agent in a file. Raises as `agent_files.read` does."""
+        return await agent_files.read(self._host, path)
 
     async def default_agent(self) -> Agent:
-        """The agent of those that name none."""
+        """The agent of those that name none; a file may be named by the settings, which strangers cannot make so."""
+        file = agent_files.of_setting(self._config)
+        if file is not None:
+            return await self.registered(await self.read_agent(file))
         named = self._config.get("agent")
-        return await self.agent(named) if named else await self.registered(self._default_agent)
+        return await self.find_agent(named) if named else await self.registered(self._default_agent)
 
     def known(self, agent: Agent) -> Agent | None:
         """An agent as `registration` left it, or `None` where it was not asked yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pegboard.types import Fallback, RecoveryDecision
+from pegboard.types import Extend, Fallback, RecoveryDecision
 
 
 class Trouble:
@@ -18,5 +18,10 @@ class Trouble:
     @property
     def repeats(self) -> int:
         """How often the present model was asked again."""
-        fell_back = [index for index, decision in enumerate(self.decided) if isinstance(decision, Fallback)]
-        return len(self.decided) - (fell_back[-1] + 1 if fell_back else 0)
+        repeats = 0
+        for decision in self.decided:
+            if isinstance(decision, Fallback):
+                repeats = 0
+            elif not isinstance(decision, Extend):  # it was not asked before
+                repeats += 1
+        return repeats

@@ -19,10 +19,13 @@ from pegboard.budget import Reservation
 from pegboard.errors import (
     BudgetExceededError,
     LoopLimitError,
+    ModelEmptyResponseError,
     ModelFault,
     ModelOutputInvalidError,
     ModelOutputLimitError,
     ModelRefusedError,
+    ModelStreamError,
+    ModelTimeoutError,
     PriceUnknownError,
 )
 from pegboard.journal import Step
@@ -388,7 +391,7 @@ class TurnBinding:
 
     async def _paid(self, request: ModelRequest, send: Send) -> ModelResponse:
         run, meter = self._run, self._meter
-        request = _capped(run, request)
+        asked, request = request, _capped(run, request)
         wanted = BudgetRequest(
             run=run.run,
             kind="model",
@@ -409,9 +412,12 @@ class TurnBinding:
             _settle_failed(reservation, error, run.counting.request(request) + meter.tokens if meter is not None else 0)
             await tool_calls.settle(run, wanted, tokens=wanted.tokens, outcome="failed", estimated=True)
             if overrun and (run.budget.remaining("tokens") or 0) <= 0 and run.budget.limits("tokens"):
-                raise BudgetExceededError(f"the answer of `{request.model}` was cut: it used up the budget") from error
+                raise _cut(run, request) from error
             raise
         await self._settle(reservation, wanted, request, response)
+        if response.finish == "length" and _most_output(request) < _most_output(asked):
+            run.unfinished = response.parts
+            raise _cut(run, request) from _fault_of(response)
         return response
 
     async def _settle(
@@ -518,6 +524,10 @@ def _capped(run: Run, request: ModelRequest) -> ModelRequest:
     return evolve(request, settings=evolve(request.settings, max_output_tokens=most))
 
 
+def _cut(run: Run, request: ModelRequest) -> BudgetExceededError:
+    return run.budget.used_up("tokens", f"the answer of `{request.model}` was cut: it used up the budget of tokens")
+
+
 async def _most_cost(run: Run, request: ModelRequest) -> float:
     price = await run.price_of(request.model, request.messages)
     if price is None:
@@ -544,11 +554,24 @@ def _made_of(run: Run, request: ModelRequest) -> str:
 
 
 def _spent(error: BaseException) -> Usage | None:
-    """What an attempt used that failed: unknown, where an answer had begun and nobody said."""
+    """What an attempt used that failed: unknown, where the request was taken and nobody said."""
+    if isinstance(error, BudgetExceededError) and error.__cause__ is not None:
+        error = error.__cause__  # the answer that was cut
     usage = getattr(error, "usage", None)
     if isinstance(usage, Usage):
         return usage
-    return Usage() if getattr(error, "stream_started", isinstance(error, asyncio.CancelledError)) else None
+    return Usage() if _was_taken(error, otherwise=isinstance(error, asyncio.CancelledError)) else None
+
+
+_SILENT = (ModelStreamError, ModelEmptyResponseError, ModelTimeoutError)
+"""Faults of which no provider says that they cost nothing: an answer that is none, or did not come in time."""
+
+
+def _was_taken(error: BaseException, *, otherwise: bool) -> bool:
+    """Whether a model may have worked for a request that failed; `otherwise` where it is no fault of a model."""
+    if not isinstance(error, ModelFault):
+        return otherwise
+    return error.stream_started or (isinstance(error, _SILENT) and error.phase != "connect")
 
 
 def _tell_omitted(run: Run, omitted: Sequence[Omission]) -> None:
@@ -569,7 +592,7 @@ def _settle_failed(reservation: Reservation | None, error: BaseException, counte
     usage = getattr(error, "usage", None)
     if isinstance(usage, Usage) and usage.total_tokens is not None:
         reservation.settle({"tokens": usage.total_tokens})
-    elif not getattr(error, "stream_started", True):
+    elif not _was_taken(error, otherwise=True):
         reservation.release()
     else:
         reservation.at_least({"tokens": counted})

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -187,6 +187,8 @@ class SdkClient(Generic[C]):
 
     async def get(self) -> C:
         """The client. Raises what `key` raises, and what making it raises; the next use tries again."""
+        if self.made is not None:
+            return self.made
         async with self._making:
             if self.made is None:
                 key = await self._key() if self._key is not None else None
@@ -200,6 +202,18 @@ class SdkClient(Generic[C]):
             await made.close()
 
 
+async def ids_of(pages: Any) -> Sequence[str]:
+    """The ids of a list of the SDKs of OpenAI and Anthropic, which take every answer with status 200 for one.
+
+    Raises:
+        ModelStreamMalformedError: the answer was something else.
+    """
+    try:
+        return [str(item.id) async for item in await pages]
+    except (AttributeError, TypeError) as exc:
+        raise ModelStreamMalformedError("the answer is no list of models", phase="parse") from exc
+
+
 __all__ = [
     "Key",
     "Omissions",
@@ -207,6 +221,7 @@ __all__ = [
     "ToolNames",
     "fault_of_status",
     "fault_of_transport",
+    "ids_of",
     "retry_after_s",
     "without_empty",
 ]

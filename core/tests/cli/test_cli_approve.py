@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from pegboard.cli.approve import covers, described
+from pegboard.cli.approve import Approver, covers, described
+from pegboard.cli.contract import Output
+from pegboard.interfaces import RunContext
 from pegboard.types import Action, ApprovalRequest
 
 PLUGIN = (
@@ -122,7 +124,6 @@ def test_control_characters_are_spelled_out() -> None:
 async def test_granted_for_the_run_means_these_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """After "this run" the same call is not asked again; the same tool with other arguments is."""
     from pegboard.cli import approve
-    from pegboard.cli.contract import Output
 
     out = Output()
     out.interactive = True
@@ -136,3 +137,13 @@ async def test_granted_for_the_run_means_these_arguments(monkeypatch: pytest.Mon
         return answer is not None and answer.granted
 
     assert [await granted("a"), await granted("a"), await granted("b")] == [True, True, False]
+
+
+@pytest.mark.parametrize(("allowed", "granted"), [(["budget.raise"], True), (["budget.*", "tokens", "*"], False)])
+async def test_more_money_is_allowed_by_its_whole_name(allowed: list[str], granted: bool) -> None:
+    """And each time anew; what is said of tools is not said of a budget."""
+    approver = Approver(Output(), allowed)
+    action = Action(verb="budget.raise", resource="tokens")
+    answer = await approver.request_approval(cast("RunContext", None), ApprovalRequest(id="1:x", action=action))
+
+    assert (answer is not None and (answer.granted, answer.scope) == (True, "once")) is granted

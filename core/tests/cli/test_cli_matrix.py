@@ -31,6 +31,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "agents list": (),
     "agents info": ("nowhere:agent",),
     "agents validate": (),
+    "models list": (),
+    "models check": ("scripted:demo",),
     "plugins list": (),
     "plugins info": ("replay",),
     "plugins why": ("git.status",),
@@ -62,7 +64,7 @@ ROWS: dict[str, tuple[str, ...]] = {
 }
 """Arguments with which each command gives an answer at once: no network, nobody to ask."""
 
-OPENS_A_BOARD = {"run", "agents info", "agents validate", "plugins trace"}
+OPENS_A_BOARD = {"run", "agents info", "agents validate", "models list", "models check", "plugins trace"}
 BROKEN = {"id": "broken", "activation": ["onStartup"], "startup_reason": "to be met"}
 
 

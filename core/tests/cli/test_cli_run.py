@@ -96,15 +96,6 @@ def test_a_target_that_is_not_there_is_told(site: Any, target: str, code: int, t
     assert told in done.stderr
 
 
-def test_yaml_says_that_a_plugin_is_needed(peg: Any, place: Path) -> None:
-    """An agent in a file needs a plugin, and nobody is sent to install one that is not published."""
-    (place / "agent.yaml").write_text("name: x\n")
-    told = peg("run", "agent.yaml", "hi").stderr
-
-    assert "needs a plugin that reads it" in told
-    assert "peg plugins list --all" in told
-
-
 @pytest.mark.usefixtures("project")
 def test_a_missing_object_names_its_file_and_the_agents_in_it(site: Any, place: Path) -> None:
     """The place is that of the module and not a line of pegboard; the hint runs."""

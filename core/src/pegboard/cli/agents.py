@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from pegboard.agent_names import is_file, is_plain
 from pegboard.cli.contract import Answer, command
 from pegboard.cli.fields import fields
 from pegboard.cli.inventory import Inventory
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pegboard.runtime import Pegboard
 
 _SCHEMAS = ("input_schema", "output", "answer")
-_AGENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 @command("list")
@@ -41,7 +40,7 @@ def list_agents() -> Answer:
 
 
 @command("info")
-@click.argument("target", metavar="NAME|MODULE:OBJECT")
+@click.argument("target", metavar="NAME|MODULE:OBJECT|FILE")
 def info(target: str) -> Answer:
     """Show one agent: its model, tools, limits and dependencies."""
     data = agent_json(asyncio.run(_load(target)))
@@ -52,7 +51,7 @@ def info(target: str) -> Answer:
 
 
 @command("validate")
-@click.argument("targets", metavar="[NAME|MODULE:OBJECT]...", nargs=-1)
+@click.argument("targets", metavar="[NAME|MODULE:OBJECT|FILE]...", nargs=-1)
 def validate(targets: tuple[str, ...]) -> Answer:
     """Check agents: names, versions, dependencies, tools, modules, model. Without a name, all that plugins offer."""
     names = list(targets) or _offered()
@@ -101,13 +100,16 @@ def _board() -> Pegboard:
 async def _registered(board: Pegboard, name: str) -> Agent:
     from pegboard.cli.targets import agent_object
 
+    if is_file(name):
+        return await board.add_agent(await board.read_agent(name))
     return await (board.add_agent(agent_object(name)) if ":" in name else board.find_agent(name))
 
 
 def _name_faults(agent: Agent) -> Iterator[PegboardError]:
-    if not _AGENT_NAME.fullmatch(agent.name):
+    if not is_plain(agent.name):
         yield AgentError(
-            f"the name `{agent.name}` must be letters, digits and `._/-`, and begin with a letter or digit"
+            f"the name `{agent.name}` must be letters, digits and `._/-`, and begin with a letter or digit, "
+            "and not end as the name of a file does"
         )
 
 

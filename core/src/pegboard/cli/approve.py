@@ -19,6 +19,8 @@ from pegboard.interfaces import RunContext
 from pegboard.threads import DaemonPool
 from pegboard.types import Action, Approval, ApprovalRequest
 
+BUDGET = "budget.raise"
+"""What `--allow` takes beside tools: each time the budget is short, as much more as the run asks for."""
 _QUESTION = "allow? [o]nce, for this [r]un with the same arguments, [d]eny: "
 
 
@@ -44,6 +46,8 @@ class Approver:
         action = request.action
         if action.verb == "tool.call" and any(covers(pattern, action.resource) for pattern in self._allowed):
             return Approval(id=request.id, granted=True, scope="run", by="command line")
+        if action.verb == BUDGET and BUDGET in self._allowed:
+            return Approval(id=request.id, granted=True, by="command line")
         if not self._out.interactive or self._out.machine:
             return None
         key = ctx.root, action.digest

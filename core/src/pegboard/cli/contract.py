@@ -81,6 +81,8 @@ class Output:
         self.data = sys.stdout
         self.lost: BrokenPipeError | NoOutput | None = None
         """Why nothing can be written any more, where that was found out in the middle of something."""
+        self.before_prompt: list[Callable[[], None]] = []
+        """Called before a person may type: whoever holds lines back for the end of an answer writes them now."""
         self._styled: set[str] = set()
         """Pieces of text with our own escape sequences; those of everybody else are spelled out."""
         self._own_descriptor = False
@@ -201,6 +203,11 @@ class Output:
         print(f"{harmless(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Stop(Answer({"request": request}, error=ApprovalDeniedError("answered no; nothing was changed")))
+
+    def settle(self) -> None:
+        """See to it that nobody writes any more, as a command does that is about to show a prompt."""
+        for call in tuple(self.before_prompt):
+            call()
 
     def finish(self, answer: Answer) -> ExitCode:
         """Show an answer; returns its exit code."""

@@ -53,6 +53,8 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Found:
         known = args[0] in self.entries or args[0] in self.all_entries(ctx)
         if not known and not ctx.resilient_parsing:
+            if (elsewhere := _of_others(self.path, args[0])) is not None:
+                raise elsewhere
             raise click.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx)
         return super().resolve_command(ctx, args)
 
@@ -69,6 +71,16 @@ class LazyGroup(click.Group):
         if names or not incomplete.startswith("-"):
             return [CompletionItem(name, help=entries[name].help) for name in names]
         return click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _of_others(path: tuple[str, ...], name: str) -> Exception | None:
+    """The error for a command that is known and not there; what cannot be found out is not said."""
+    from pegboard.cli import elsewhere
+
+    try:
+        return elsewhere.refusal(path, name)
+    except Exception:  # the index cannot be read: the doctor tells of that
+        return None
 
 
 def core(target: str, help: str) -> Entry:

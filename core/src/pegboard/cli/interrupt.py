@@ -17,9 +17,14 @@ _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 
 
 @contextmanager
-def stoppable(run: str) -> Iterator[Stopper]:
-    """While this is open, the first signal cancels what goes on and the second ends the process."""
-    stopper = Stopper(run)
+def stoppable(run: str, *, way_on: str | None = None) -> Iterator[Stopper]:
+    """While this is open, the first signal cancels what goes on and the second ends the process.
+
+    Args:
+        run: what is cancelled
+        way_on: the command that goes on after the second signal, where the store keeps runs; else that of the run
+    """
+    stopper = Stopper(run, way_on or f"peg runs resume {run}")
     if threading.current_thread() is not threading.main_thread():
         yield stopper
         return
@@ -34,10 +39,11 @@ def stoppable(run: str) -> Iterator[Stopper]:
 class Stopper:
     """What the signals call. Until it knows a board it can only give up the whole command."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, way_on: str) -> None:
         self.board: Pegboard | None = None
         """The board that drives the run, as soon as it is open."""
         self._run = run
+        self._way_on = way_on
         self._loop = asyncio.get_running_loop()
         self._main = asyncio.current_task()
         self._asked = False
@@ -47,7 +53,7 @@ class Stopper:
         signals.note(signum)
         if self._asked:
             durable = self.board is not None and self.board.durable
-            way_on = f"; go on with: peg runs resume {self._run}" if durable else ""
+            way_on = f"; go on with: {self._way_on}" if durable else ""
             _tell(f"\nstopped now{way_on}\n")
             os._exit(signals.exit_code())
         self._asked = True

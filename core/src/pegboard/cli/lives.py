@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pegboard.agent_names import is_module_object
 from pegboard.cli import targets
 from pegboard.cli.contract import Output
 from pegboard.errors import AgentError, AgentNotFoundError, RunBusyError, UsageError
@@ -14,7 +15,7 @@ from pegboard.types import Agent, RunResult
 
 
 async def bring_agent(board: Pegboard, found: RunRow) -> None:
-    """Have the agent of a recorded run on the board; one named as `module:object` is looked for there again.
+    """Have the agent of a recorded run on the board; one of `module:object` or a file is looked for there again.
 
     Raises:
         AgentNotFoundError: it is not where it was; the hint says what may help.
@@ -28,31 +29,42 @@ async def bring_agent(board: Pegboard, found: RunRow) -> None:
         if target is None:
             await board.find_agent(row.agent)
         else:
-            found_there = targets.agent_object(target) if targets.is_module_object(target) else _of_file(row, target)
-            await board.add_agent(found_there)
+            await board.add_agent(await _there(board, row, target))
     except AgentError as error:
         raise _gone(row, options, error) from error
 
 
-def _of_file(row: RunRow, file: str) -> Agent:
-    """The workflow of a file as it was when the run began: what is recorded fits no other one."""
+async def _there(board: Pegboard, row: RunRow, target: str) -> Agent:
+    """The agent that `module:object` or a file holds now; the graph of a workflow as it was when the run began."""
+    if is_module_object(target):
+        return targets.agent_object(target)
     graph = row.input.get("workflow") if isinstance(row.input, dict) else None
-    if not isinstance(graph, dict):
-        raise AgentNotFoundError(f"the workflow of `{file}` was not kept with it")
+    if isinstance(graph, dict):  # what is recorded fits no other one
+        _warn_if_written(row, target, "the run goes on with the workflow as it was when it began")
+        return Agent(row.agent, version=str(graph.get("version", "0")), workflow=graph)
+    agent = await board.read_agent(target)
+    if agent.name != row.agent:
+        raise AgentNotFoundError(f"`{target}` holds agent `{agent.name}` now, and the run began with `{row.agent}`")
+    _warn_if_written(row, target, "if it tells the model anything else now, the run cannot go on")
+    return agent
+
+
+def _warn_if_written(row: RunRow, file: str, consequence: str) -> None:
     if Path(file).is_file() and Path(file).stat().st_mtime > row.at:
-        Output.current().warn(f"`{file}` was written since; the run goes on with the workflow as it was when it began")
-    return Agent(row.agent, version=str(graph.get("version", "0")), workflow=graph)
+        Output.current().warn(f"`{file}` was written since; {consequence}")
 
 
 def _gone(row: RunRow, options: dict[str, Any], error: AgentError) -> AgentNotFoundError:
-    decision = targets.off_board(row.agent) if options.get("target") is None else None
+    target = options.get("target")
+    decision = targets.off_board(row.agent) if target is None else None
     message, hint = error.message, error.hint
     if decision is not None:
         message = f"it is of plugin `{decision.id}`, which is not on the board: {decision.message or 'it was left out'}"
         hint = decision.hint or f"peg plugins info {decision.id}"
-    elif options.get("target") is not None:
+    elif target is not None:
         there = options.get("workspace") or "."
-        hint = f"cd {there}" if Path(there) != Path.cwd() else f"peg runs show {row.run}"
+        is_elsewhere = is_module_object(target) and Path(there) != Path.cwd()
+        hint = f"cd {there}" if is_elsewhere else f"peg runs show {row.run}"
     return AgentNotFoundError(f"the agent of run `{row.run}` is not there: {message}", hint=hint)
 
 

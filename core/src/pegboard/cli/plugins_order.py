@@ -81,7 +81,8 @@ async def _traced(
     async with Pegboard(
         autoload=True, config=settings, plugins=[Approver(Output.current()), HookWatcher(hook, tell)]
     ) as board:
-        agent, start = await targets.resolve(board, task, len(task), None)
+        board.locate_agents(targets.agent_object)
+        agent, start, _ = await targets.resolve(board, task, len(task))
         result = await board.run(agent, inputs_for(agent, task[start:]), check=False, explain=True)
         answer = answer_of_run(result, Output.current(), summary=False)
     answer.data = {"hook": hook, "calls": calls, "run": answer.data}

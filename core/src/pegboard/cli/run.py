@@ -16,13 +16,15 @@ import msgspec
 
 from pegboard import config, shape
 from pegboard.cli import lives, signals, targets
-from pegboard.cli.approve import Approver, covers
+from pegboard.cli.approve import BUDGET, Approver, covers
 from pegboard.cli.contract import Answer, Command, Number, Option, Output, WholeNumber, option
 from pegboard.cli.inputs import Commands, commands_for, inputs_for
 from pegboard.cli.interrupt import stoppable
 from pegboard.cli.watch import UNTRACED, EventPrinter, hook_lines
+from pegboard.clock import SYSTEM_CLOCK
 from pegboard.config import Config
 from pegboard.errors import AgentInputError, ApprovalNeededError, ExitCode, PegboardError, RunFailedError, UsageError
+from pegboard.interfaces import Clock, Store
 from pegboard.plugins.discovery.reserved import TOOLS
 from pegboard.runtime import Pegboard
 from pegboard.types import Agent, ResourceLimits, RunResult, StreamEvent
@@ -30,6 +32,8 @@ from pegboard.types.options import RunOptions
 
 GIVEN = "pegboard.given"
 """In the `meta` of the context: the `Given` of a command that knows the agent already."""
+AROUND = "pegboard.around"
+"""In the `meta` of the context: the `Around` of a command that runs what `peg run` would, on another board."""
 _AFTER_DASHES = "pegboard.after_dashes"
 _EXIT_CODES = {
     "completed": ExitCode.DONE,
@@ -41,7 +45,7 @@ _EXIT_CODES = {
 """By end reason; `failed` has the code of its error, and `cancelled` that of the signal."""
 _DEFAULTS = {"no_plugins": False, "folders": (), "allow": (), "explain": False, "model": None, "agent": None}
 """The options of a run that is not started but resumed."""
-_NOT_FOUND = frozenset({"agent.not_found", "model.none", "model.not_found", "tool.not_found"})
+_NOT_FOUND = frozenset({"agent.not_found", "agent.reader", "model.none", "model.not_found", "tool.not_found"})
 
 
 class RunCommand(Command):
@@ -71,7 +75,7 @@ class SettingOption(Option):
 @click.command("run", cls=RunCommand, stream=True)
 @click.argument("words", nargs=-1, metavar="[TARGET] [TASK]...")
 @option("-m", "--model", cls=SettingOption, setting="model", help="The model: a name, an alias or provider:name.")
-@option("--agent", cls=SettingOption, setting="agent", help="The agent for a task without a target.")
+@option("--agent", cls=SettingOption, setting="agent", help="The agent for a task without a TARGET, named like one.")
 @option("--budget-usd", type=Number(min=0), show_default="no limit", help="Money for the run and its children.")
 @option("--budget-tokens", type=WholeNumber(min=0), show_default="no limit", help="Tokens, likewise.")
 @option("--plugin", "folders", multiple=True, type=click.Path(exists=True), help="A plugin folder under development.")
@@ -95,22 +99,24 @@ class SettingOption(Option):
 def run(words: tuple[str, ...], **options: Any) -> Answer:
     """Run a task, or an agent on a task.
 
-    TARGET is `module:object` or the name of an agent. Anything else is part of the task for the default agent; so is
-    everything after `--`. What comes through a pipe is added to the task.
+    TARGET is the name of an agent, `module:object`, or a file with an agent in it (.yaml, .yml, .md; pegboard-agentfile
+    reads them), and so is what `--agent` and the setting `agent` name. Anything else is part of the task for the
+    default agent; so is everything after `--`. What comes through a pipe is added to the task.
 
     An agent with an input schema takes JSON, or words: `name=value` sets the property `name`, and the rest is the text
     of the first required property that is a string, else of the first. `peg agents info TARGET` shows the schema.
 
-    A file (.yaml, .yml, .md) as TARGET is kept for plugins that read agents from files; no built-in one does yet.
     `peg workflow run FILE`, of pegboard-workflow, runs a workflow.
     """
     meta = click.get_current_context().meta
     given: Given | None = meta.get(GIVEN)
-    task = Task(words, looked_up=len(words) - meta[_AFTER_DASHES], piped=piped_text(), given=given)
+    around: Around = meta.get(AROUND, Around())
+    piped = piped_text() if around.piped is None else around.piped
+    task = Task(words, looked_up=len(words) - meta[_AFTER_DASHES], piped=piped, given=given)
     if given is None and not options["resume"] and not "".join(task.words).strip() and not task.piped:
         raise UsageError("there is no task", hint='peg run "what is in this folder?"')
     try:
-        return asyncio.run(_run(task, options, Output.current()))
+        return asyncio.run(_run(task, options, Output.current(), around))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
@@ -122,6 +128,21 @@ class Given(NamedTuple):
     target: str
     """Where another process finds it."""
     commands: Commands
+
+
+class Around(NamedTuple):
+    """What is other than in `peg run` on the board that runs the task."""
+
+    plugins: Sequence[object] = ()
+    """Plugins beside those that are installed."""
+    clock: Clock = SYSTEM_CLOCK
+    store: Store | None = None
+    run: str | None = None
+    """The id of the run."""
+    piped: str | None = None
+    """What a pipe held; it is read here without one."""
+    connects: bool = True
+    """Whether a model that is named is to find its key before the run begins."""
 
 
 class Task:
@@ -146,15 +167,18 @@ def piped_text() -> str:
     return sys.stdin.buffer.read().decode("utf-8", "replace").strip()
 
 
-async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
-    run_id = options["resume"] or os.urandom(8).hex()
+async def _run(task: Task, options: dict[str, Any], out: Output, around: Around | None = None) -> Answer:
+    around = around or Around()
+    run_id = options["resume"] or around.run or os.urandom(8).hex()
     with stoppable(run_id) as stopper:
         async with Pegboard(
             autoload=not options["no_plugins"],
             config=settings_of(options),
             folders=[Path(folder) for folder in options["folders"]],
-            plugins=[Approver(out, options["allow"]), *([EventPrinter(out)] if out.jsonl else [])],
+            plugins=[Approver(out, options["allow"]), *([EventPrinter(out)] if out.jsonl else []), *around.plugins],
             workspace=Path.cwd(),
+            store=around.store,
+            clock=around.clock,
         ) as board:
             stopper.board = board
             board.locate_agents(targets.agent_object)
@@ -163,11 +187,11 @@ async def _run(task: Task, options: dict[str, Any], out: Output) -> Answer:
                     result = await lives.resume(board, run_id)
                     LiveText(out).end(result)
                 else:
-                    result = await _new_run(board, task, options, run_id, out)
+                    result = await _new_run(board, task, options, run_id, out, connects=around.connects)
             except PegboardError as error:
-                _hint_at_switches(error, board, no_plugins=options["no_plugins"])
+                hint_at_switches(error, board, no_plugins=options["no_plugins"])
                 raise
-            _hint_at_switches(result.error, board, no_plugins=options["no_plugins"])
+            hint_at_switches(result.error, board, no_plugins=options["no_plugins"])
             return answer_of_run(
                 result,
                 out,
@@ -182,7 +206,7 @@ async def resumed(run: str, out: Output, *, allow: Sequence[str] = ()) -> Answer
     return await _run(Task((), looked_up=0, piped=""), {**_DEFAULTS, "resume": run, "allow": allow}, out)
 
 
-def _hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> None:
+def hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> None:
     """What was not found may well be there, only that plugins are off: then the way to have them on is the hint."""
     if not isinstance(error, PegboardError) or error.code not in _NOT_FOUND:
         return
@@ -196,44 +220,43 @@ def _hint_at_switches(error: object, board: Pegboard, *, no_plugins: bool) -> No
         error.hint = f"all plugins are off after starts that died; run `peg plugins disable {culprit}`"
 
 
-async def _new_run(board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output) -> RunResult:
-    agent, start, target, commands = await _agent_of(board, task, options["agent"])
-    if options["model"] is not None:  # an agent that can do without one would only say so when it is over
+async def _new_run(
+    board: Pegboard, task: Task, options: dict[str, Any], run_id: str, out: Output, *, connects: bool = True
+) -> RunResult:
+    agent, start, target, commands = await _agent_of(board, task)
+    if options["model"] is not None and connects:  # an agent that can do without one would only say so when it is over
         await (await board.model(options["model"])).connect()
-    _warn_of_unknown(board, agent, options["allow"], out)
+    warn_of_unknown(board, agent, options["allow"], out)
     inputs = inputs_for(agent, task.words[start:], task.piped, commands=commands)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
     wanted: RunOptions = {"run": run_id, "limits": limits, "explain": options["explain"]}
     if target is not None:
         wanted["target"] = target
     stream = board.stream(agent, inputs, **wanted)
-    result = await _followed(stream, out)
+    result = await followed(stream, out)
     if commands is not None and isinstance(result.error, AgentInputError):
         result.error.hint = commands.info
     return result
 
 
-async def _agent_of(board: Pegboard, task: Task, default: str | None) -> tuple[Agent, int, str | None, Commands | None]:
+async def _agent_of(board: Pegboard, task: Task) -> tuple[Agent, int, str | None, Commands | None]:
     """The agent, where its task begins, where another process finds it, and what is typed for it."""
     if task.given is not None:
         return await board.add_agent(task.given.agent), 0, task.given.target, task.given.commands
-    agent, start = await targets.resolve(board, task.words, task.looked_up, default)
-    if not start:
-        return agent, 0, None, None
-    word = task.words[0]
-    return agent, start, word if targets.is_module_object(word) else None, commands_for(word)
+    found = await targets.resolve(board, task.words, task.looked_up)
+    return *found, commands_for(task.words[0]) if found.start else None
 
 
-def _warn_of_unknown(board: Pegboard, agent: Agent, allowed: Sequence[str], out: Output) -> None:
+def warn_of_unknown(board: Pegboard, agent: Agent, allowed: Sequence[str], out: Output) -> None:
     """A tool that nobody has may be mistyped, and the one that was meant would not be allowed."""
     own = [tool if isinstance(tool, str) else tool.name for tool in agent.config.tools]
-    known = sorted({*board.plugins.offers.names("tools"), *own, *TOOLS})
+    known = sorted({*board.plugins.offers.names("tools"), *own, *TOOLS, BUDGET})
     for pattern in allowed:
         if not any(covers(pattern, name) for name in known):
             out.warn(f"--allow {pattern}: there is no such tool{shape.near(pattern, known)}")
 
 
-async def _followed(stream: AsyncGenerator[StreamEvent, None], out: Output) -> RunResult:
+async def followed(stream: AsyncGenerator[StreamEvent, None], out: Output) -> RunResult:
     """The result of a streamed run; its text is written as it comes, where a person looks at it."""
     live = LiveText(out)
     async with aclosing(stream) as events:
@@ -312,8 +335,8 @@ def answer_of_run(
 
 def _hint_at_allow(result: RunResult, request: Mapping[str, Any] | None, *, durable: bool) -> None:
     """How this very tool is allowed, for this run where it can be gone on with."""
-    if isinstance(result.error, ApprovalNeededError) and request and request.get("verb") == "tool.call":
-        tool = request["resource"]
+    if isinstance(result.error, ApprovalNeededError) and request and request.get("verb") in ("tool.call", BUDGET):
+        tool = request["resource"] if request["verb"] == "tool.call" else BUDGET
         result.error.hint = f"peg runs resume {result.run} --allow {tool}" if durable else f'peg run --allow {tool} "…"'
 
 

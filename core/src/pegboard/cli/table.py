@@ -17,6 +17,11 @@ CONFIG = {
     "set": core("settings:set_value", "Write a setting into a config.toml."),
 }
 
+MODELS = {
+    "list": core("models:list_models", "List what can be named as a model now, and what would be chosen."),
+    "check": core("models_check:check", "Check a model: key, server, what it can do, what it costs."),
+}
+
 PLUGINS = {
     "list": core("plugins_list:list_plugins", "List plugins and their states."),
     "info": core("plugins_list:info", "Show one plugin: what it offers, asks for, and where it is."),
@@ -62,6 +67,7 @@ COMMANDS = {
     "run": core("run:run", "Run a task, or an agent on a task."),
     "runs": group("runs", "Look at runs, go on with them, copy, replay and forget them.", RUNS),
     "agents": group("agents", "List and check agents.", AGENTS),
+    "models": group("models", "List models, and check whether one can be used.", MODELS),
     "plugins": group("plugins", "Install, inspect, repair and write plugins.", PLUGINS),
     "config": group("config", "Show and change settings.", CONFIG),
     "doctor": core("doctor:doctor", "Check that everything pegboard needs is in order."),

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-from pegboard import folders
+from pegboard import agent_files, folders
+from pegboard.agent_names import FILE_SUFFIXES, is_file, is_module_object, is_plain
 from pegboard.cli.contract import Output
 from pegboard.cli.inventory import Inventory
 from pegboard.config import PROJECT_FOLDER, find_project, load
@@ -20,35 +22,60 @@ from pegboard.plugins.discovery.select import Decision
 from pegboard.runtime import Pegboard
 from pegboard.types import Agent
 
-_SUFFIXES = (".yaml", ".yml", ".md")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _NEAR = 0.8
 _LEFT_OUT = "it was left out"
-_MODULE_OBJECT = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
-async def resolve(board: Pegboard, words: Sequence[str], looked_up: int, default: str | None) -> tuple[Agent, int]:
-    """The agent to run, and the number of the word that the task begins with."""
+class Target(NamedTuple):
+    """The agent to run, and what the words are beside it."""
+
+    agent: Agent
+    start: int
+    """The number of the word that the task begins with."""
+    lasting: str | None
+    """Where another process finds the agent; `None` is by its name."""
+
+
+async def resolve(board: Pegboard, words: Sequence[str], looked_up: int) -> Target:
+    """The agent of the first word, else the default one; the first `looked_up` words may name it."""
     if looked_up > 0:
-        agent = await _target(board, words[0])
-        if agent is not None:
-            return agent, 1
+        found = await _named(board, words[0])
+        if found is not None:
+            return found
         _refuse_absent(words[0])
         _refuse_untrusted(words[0])
         _warn_if_near(board, words[0])
-    return await board.find_agent(default or board.config.get("agent")), 0
+    return await _default(board)
 
 
-async def _target(board: Pegboard, word: str) -> Agent | None:
-    if word.endswith(_SUFFIXES) and not any(map(str.isspace, word)):
-        return _from_file(word)
+async def _named(board: Pegboard, word: str) -> Target | None:
+    if (file := _file_of(word)) is not None:
+        return Target(await board.find_agent(word), 1, file)
     if is_module_object(word):
-        return agent_object(word)
+        return Target(agent_object(word), 1, word)
     if word in board.plugins.agents() or word in board.agents:
-        return await board.find_agent(word)
+        return Target(await board.find_agent(word), 1, None)
     if word.endswith(".py"):
         _refuse_python_file(Path(word))
     return None
+
+
+async def _default(board: Pegboard) -> Target:
+    """The agent of `--agent` or of the setting, else that of those that name none."""
+    agent = await board.find_agent(None)
+    file = agent_files.of_setting(board.config)
+    named = board.config.get("agent")
+    code = named if named and is_module_object(named) else None
+    return Target(agent, 0, file or code)
+
+
+def _file_of(word: str) -> str | None:
+    """The whole path of the file that a word names; a sentence about a file is none."""
+    if not is_file(word) or (any(map(str.isspace, word)) and not Path(word).is_file()):
+        return None
+    if not Path(word).exists():
+        raise UsageError(f"there is no file `{word}`", hint=f"peg run -- {word}")
+    return str(Path(word).absolute())
 
 
 def _refuse_absent(word: str) -> None:
@@ -64,11 +91,11 @@ def _refuse_absent(word: str) -> None:
 
 def _refuse_untrusted(word: str) -> None:
     """What has this name in a project that nobody trusts: as a task, its name would be paid for."""
-    project = find_project() if _NAME.fullmatch(word) else None
+    project = find_project() if is_plain(word) else None
     if project is None or load(tolerant=True).trusted:
         return
     folder = project / PROJECT_FOLDER
-    found = [path for suffix in _SUFFIXES for path in folder.glob(f"*/{glob.escape(word)}{suffix}")]
+    found = [path for suffix in FILE_SUFFIXES for path in folder.glob(f"*/{glob.escape(word)}{suffix}")]
     if found:
         raise UntrustedConfigError(
             f"`{word}` is {found[0]}, and what is in a project may only be run by name in a trusted folder "
@@ -79,7 +106,7 @@ def _refuse_untrusted(word: str) -> None:
 
 def off_board(agent: str) -> Decision | None:
     """What was decided about the plugin that an agent is of, where that was not found on the board."""
-    for decision in Inventory().selection.decisions if _NAME.fullmatch(agent) else ():
+    for decision in Inventory().selection.decisions if is_plain(agent) else ():
         agents = (decision.record.manifest or {}).get("contributes", {}).get("agents", ())
         if any(contributed["name"] == agent for contributed in agents):
             return decision
@@ -89,7 +116,7 @@ def off_board(agent: str) -> Decision | None:
 def _warn_if_near(board: Pegboard, word: str) -> None:
     """A name that was mistyped would be paid for as a task."""
     known = [*board.plugins.agents(), *board.agents]
-    near = get_close_matches(word, known, n=1, cutoff=_NEAR) if _NAME.fullmatch(word) else []
+    near = get_close_matches(word, known, n=1, cutoff=_NEAR) if is_plain(word) else []
     if near:
         Output.current().warn(f"`{word}` is no agent and becomes part of the task; did you mean `{near[0]}`?")
 
@@ -101,21 +128,6 @@ def _refuse_python_file(path: Path) -> None:
     named = re.search(r"^(\w+)\s*=\s*\w*Agent\(", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     meant = f"{'.'.join(path.with_suffix('').parts)}:{named[1] if named else 'agent'}"
     raise UsageError(f"`{path}` is a file of Python; did you mean `{meant}`?", hint=f'peg run {meant} "…"')
-
-
-def _from_file(name: str) -> Agent:
-    if not Path(name).is_file():
-        raise UsageError(f"there is no file `{name}`", hint=f"peg run -- {name}")
-    raise AgentError(
-        f"`{name}`: an agent in such a file needs a plugin that reads it, and none is installed "
-        "(a workflow is run by `peg workflow run FILE` of pegboard-workflow)",
-        hint="peg plugins list --all",
-    )
-
-
-def is_module_object(target: str) -> bool:
-    """Whether it is written as `module:object`; the path of a file is not."""
-    return _MODULE_OBJECT.fullmatch(target) is not None
 
 
 def agent_object(target: str) -> Agent:

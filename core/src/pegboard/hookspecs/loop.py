@@ -7,6 +7,7 @@ from functools import partial
 
 from pegboard.hookspecs.marks import hookspec
 from pegboard.interfaces import Call, HostContext, Next, RunContext
+from pegboard.model import ModelBase
 from pegboard.types import (
     AgentCall,
     Message,
@@ -156,6 +157,17 @@ async def next_phase(ctx: RunContext, state: RunState, proposed: str) -> str | N
     """
 
 
+@hookspec(kind="pipeline", since="1.0", value="model", returns=ModelBase, nobody="the model as it is")
+async def model_use(ctx: RunContext, model: ModelBase) -> ModelBase | None:
+    """Put something around a model, or another one into its place.
+
+    When: a run takes a model into use: as it begins, and after each fallback. Whoever made the model closes it.
+    Value: `model`; return another one. `None` is unchanged.
+    Raises: the implementation is skipped.
+    Cancel: nothing to undo.
+    """
+
+
 @hookspec(kind="around", since="1.0", value="request", timed=True, returns=ModelResponse, nobody="the request is sent")
 async def model_request(ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:  # type: ignore[empty-body]
     """One attempt of one request to a model.
@@ -177,6 +189,20 @@ async def tool_call(ctx: RunContext, call: ToolCall, call_next: Call) -> ToolRes
     Value: `call`; pass a changed copy to `call_next(call)`, which gives the `ToolResult`. Answering without
         `call_next` is allowed and recorded as replaced.
     Raises: before `call_next` bypassed; after it the inner result stands.
+    Cancel: the result is written with status `cancelled`.
+    """
+
+
+@hookspec(
+    kind="around", since="1.0", value="call", timeout_s=None, timed=True, returns=ToolResult, nobody="here, by its code"
+)
+async def tool_execution(ctx: RunContext, call: ToolCall, call_next: Call) -> ToolResult:  # type: ignore[empty-body]
+    """Execute a tool elsewhere, or watch what its code gives.
+
+    When: a call that passed every gate, just before its effect; inside of `tool_call`, approval, budget and locks.
+    Value: `call`, as it was approved; `call_next(call)` has the tool's own code do it, whatever it is given. Answering
+        without `call_next` is allowed and recorded as replaced. There is no time limit but the tool's own, inside.
+    Raises: before `call_next` bypassed, so that the tool is executed here; after it the inner result stands.
     Cancel: the result is written with status `cancelled`.
     """
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pegboard.errors import AgentFileError
 from pegboard.hookspecs.marks import hookspec
 from pegboard.interfaces import HostContext, Module, TokenCounter, Tool
 from pegboard.model import ModelBase
-from pegboard.types import Agent, PriceTable
+from pegboard.types import Agent, ModelListing, PriceTable
 
 
 @hookspec(kind="first", since="1.0", returns=ModelBase, nobody="`model.not_found`; for `auto`, `model.none`")
@@ -21,6 +22,25 @@ async def provide_model(ctx: HostContext, name: str) -> ModelBase | None:
     Return: the model, which the board closes at its end, or `None` when the name is not yours.
     Raises: the next implementation is asked; the error is shown when nobody answers.
     Cancel: nothing to undo.
+    """
+
+
+@hookspec(
+    kind="collect",
+    since="1.0",
+    returns=(list, tuple),
+    timeout_s=30.0,
+    nobody="only what manifests say of models is known",
+)
+async def list_models(ctx: HostContext, remote: bool) -> Sequence[ModelListing] | None:
+    """Say whether your models can be asked now, and which there are.
+
+    When: for `peg models list` and `peg models check`; never at a start. Import no SDK, and ask nobody but servers of
+        this machine, unless `remote` is true: then ask the provider for its list, where that is free of charge.
+    Return: one listing for each provider that your manifest names, or `None`. What a provider answered to `remote`
+        belongs into its listing also where it is an error; others are listed all the same.
+    Raises: your models are shown with the error.
+    Cancel: close what you opened.
     """
 
 
@@ -54,6 +74,19 @@ async def provide_agents(ctx: HostContext) -> Sequence[Agent] | None:
     When: once per plugin, at its activation, and after `ctx.refresh("agents")`.
     Return: the agents, or `None`. Each passes `registration`.
     Raises: this plugin's agents are missing; the board goes on.
+    Cancel: nothing to undo.
+    """
+
+
+@hookspec(kind="first", since="1.0", timeout_s=30.0, returns=(Agent, AgentFileError), nobody="`agent.reader`")
+async def read_agent(ctx: HostContext, path: str, content: bytes) -> Agent | AgentFileError | None:
+    """Make an agent of what is in a file.
+
+    When: a person or a program names a `.yaml`, `.yml` or `.md` file where an agent is wanted; each time anew. `path`
+        is absolute, and `content` is what the file holds, at most 1 MiB.
+    Return: the agent, which passes `registration` when it is run; what is wrong with the file, where its kind is yours
+        and it holds no sound agent; or `None` when such files are not yours.
+    Raises: the next implementation is asked; the error is shown when nobody answers.
     Cancel: nothing to undo.
     """
 

@@ -317,6 +317,10 @@ class PluginHost:
         """Refuse the name of a model that no plugin could be asked for; none is activated. Raises as `model` does."""
         self._models.check(name)
 
+    def makers(self, model: str) -> Sequence[Peg]:
+        """The plugins that are asked for a model of this name. Raises `ModelAmbiguousError`."""
+        return self._models.candidates(model)
+
     def driver(self, kind: str, name: str | None = None) -> Any:
         """The driver of a kind, made once; the one that the configuration names unless a name is given.
 

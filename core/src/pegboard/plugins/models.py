@@ -83,7 +83,7 @@ class Models:
         made = self._made.get(name)
         if made is not None:
             return made[1]
-        pegs = self._candidates(name)
+        pegs = self.candidates(name)
         before = self._host.faults.count
         model = await self._host.ask_for_model(pegs, name)
         if model is None:
@@ -94,7 +94,7 @@ class Models:
     def check(self, name: str) -> None:
         """Refuse a name that no plugin could be asked for, without activating one. Raises as `get` does."""
         name = self.resolve_alias(name)
-        if name != AUTO and not self._candidates(name):
+        if name != AUTO and not self.candidates(name):
             raise self._nobody(name, (), self._host.faults.count)
 
     def resolve_alias(self, name: str) -> str:
@@ -120,7 +120,7 @@ class Models:
             self._made.pop(name, None)
         return errors
 
-    def _candidates(self, name: str) -> Sequence[Peg]:
+    def candidates(self, name: str) -> Sequence[Peg]:
         """Whom to ask; those that announce nothing are asked for every name that nobody has announced."""
         pegs = self._host.model_plugins()
         if name == AUTO:

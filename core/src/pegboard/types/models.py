@@ -150,7 +150,7 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     reason: FinishReason
     usage: Usage | None = None
     model: str | None = None
-    """The model that answered, where it differs from the one asked for."""
+    """The model that answered as its provider calls it, where it differs from the one asked for."""
 
 
 class Omission(msgspec.Struct, frozen=True, gc=False):
@@ -241,6 +241,25 @@ class StreamEvent:
 
     def __repr__(self) -> str:
         return f"StreamEvent({self.type!r}, {self.content!r}, attempt={self.attempt}, seq={self.seq})"
+
+
+class ModelListing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the models of one provider can be asked now, and which there are."""
+
+    provider: str
+    """As in `provider:model`."""
+    ready: Known = "unknown"
+    """Whether a model of it could be asked now, as far as that is known without a request."""
+    why: str = ""
+    """For people: where the key is, which server answers, or what is missing."""
+    setup: str = ""
+    """What to type where it is not ready."""
+    models: tuple[str, ...] = ()
+    """Those that are known, as they are named: `provider:model`."""
+    source: Literal["declared", "server", "provider"] = "declared"
+    """Who named them: the plugin, a server that was found, or the provider, which was asked."""
+    code: str = ""
+    """Of the error that says why it is not ready."""
 
 
 class PriceTier(msgspec.Struct, frozen=True, kw_only=True):

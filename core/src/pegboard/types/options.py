@@ -61,7 +61,7 @@ class RunOptions(TypedDict, total=False):
     explain: bool
     """Record every call of every hook, what it took and what it changed."""
     target: str
-    """Where another process finds the agent that cannot be found by its name: `module:object`, or the path of the file
-    of a workflow, whose graph is then kept with the run."""
+    """Where another process finds the agent that cannot be found by its name: `module:object`, or the path of its file.
+    The graph of a workflow is then kept with the run."""
     durable: bool
     """Refuse to run when the store would not survive the process."""

@@ -66,8 +66,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided about this step before, also in an earlier life of the run."""
     fallbacks: tuple[str, ...] = ()
     """The targets that this run has fallen back to."""
+    repeats: int = 0
+    """How often the present model was asked again."""
     repeatable: bool = True
-    """Whether `Retry` and `Alternative` are still allowed; without it only a `Fallback` goes on."""
+    """Whether `Retry` and `Alternative` are still allowed; without it only a `Fallback` goes on, or an `Extend` where a
+    budget is short."""
     failing_s: float = 0.0
     """Seconds since the step failed for the first time."""
     context_tokens: int = 0
@@ -102,13 +105,23 @@ class Fallback(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", 
     reason: str = ""
 
 
+class Extend(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="extend"):
+    """So much more of the budget that is short, once somebody has approved it; only after `budget.exceeded`."""
+
+    amount: float
+    unit: str = ""
+    """Filled in by core, from the error; so is `above`."""
+    above: int = 0
+    reason: str = ""
+
+
 class Abort(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", tag="abort"):
     """Give up."""
 
     reason: str = ""
 
 
-RecoveryDecision: TypeAlias = Retry | Alternative | Fallback | Abort
+RecoveryDecision: TypeAlias = Retry | Alternative | Fallback | Extend | Abort
 
 
 class Degradation(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -31,10 +31,18 @@ def test_sending_is_refused() -> None:
         sock.sendto(b"x", FAR)
 
 
-@pytest.mark.parametrize("name", ["example.invalid", b"example.invalid"])
+def test_a_name_that_is_none_has_no_address() -> None:
+    """As in a network without any guard, and nobody is asked for it."""
+    with NetworkGuard().active() as guard, pytest.raises(socket.gaierror):
+        socket.getaddrinfo("nowhere.invalid", 80)
+
+    assert guard.attempts == []
+
+
+@pytest.mark.parametrize("name", ["example.com", b"example.com"])
 def test_looking_up_a_name_is_refused(name: str | bytes) -> None:
     """The question alone would leave the machine."""
-    with NetworkGuard().active(), pytest.raises(NetworkBlockedError, match=r"address of example\.invalid"):
+    with NetworkGuard().active(), pytest.raises(NetworkBlockedError, match=r"address of example\.com"):
         socket.getaddrinfo(name, 80)
 
 

@@ -39,6 +39,7 @@ from pegboard_testing.conformance.roles import (
     ToolSuite,
     VectorStoreSuite,
 )
+from pegboard_testing.conformance.roles.situations import FAULTS
 
 
 class TestDemoModel(ModelSuite):
@@ -394,8 +395,10 @@ import os
 from pathlib import Path
 
 import pytest
+from pegboard import ModelBase
 from pegboard.memory import MemoryStore
-from pegboard_testing.conformance.roles import FilesSuite, StoreSuite
+from pegboard.types import Finish, ModelCapabilities, ModelChunk, Usage
+from pegboard_testing.conformance.roles import FilesSuite, SituationSuite, StoreSuite
 
 
 class Careless(MemoryStore):
@@ -445,11 +448,28 @@ class TestOpen(FilesSuite):
 
     def test_nobody_waits_for_a_pipe(self):
         pass  # or it would wait
+
+
+class Trusting(ModelBase):
+    provider = name = "trusting"
+
+    def capabilities(self, model):
+        return ModelCapabilities()
+
+    async def stream(self, request):
+        yield ModelChunk(text="What came before the fault.")
+        yield ModelChunk(finish=Finish("stop", Usage(11, 7, source="provider")))
+
+
+class TestTrusting(SituationSuite):
+    @pytest.fixture
+    def play(self):
+        return lambda situation: Trusting()
 """
 
 
 def test_wrong_implementations_fail(tmp_path: Path) -> None:
-    """A store that loses events and files that lead out are found."""
+    """A store that loses events, files that lead out, and a model that takes a cut answer for a whole one are found."""
     (tmp_path / "test_wrong.py").write_text(WRONG)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rf", str(tmp_path)]
 
@@ -459,3 +479,4 @@ def test_wrong_implementations_fail(tmp_path: Path) -> None:
     assert len([line for line in failed if "TestCareless" in line]) >= 4, done.stdout
     assert len([line for line in failed if "test_no_path_leads_out" in line]) == 5, done.stdout
     assert len([line for line in failed if "test_protected_paths_are_not_written" in line]) == 5, done.stdout
+    assert len([line for line in failed if "test_what_the_user_sees[" in line]) == len(FAULTS), done.stdout

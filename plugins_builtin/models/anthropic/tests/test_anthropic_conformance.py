@@ -18,12 +18,8 @@ class TestAnthropic(ProviderSuite):
     """The Messages API."""
 
     streams = Path(__file__).parent / "data"
-    overflow = Refusal(
-        400, "model.context_overflow", "prompt is too long: 210000 tokens > 200000 maximum", "invalid_request_error"
-    )
-    quota = Refusal(
-        400, "model.quota_exhausted", "Your credit balance is too low to access the API.", "invalid_request_error"
-    )
+    overflow = Refusal(400, "prompt is too long: 210000 tokens > 200000 maximum", "invalid_request_error")
+    quota = Refusal(400, "Your credit balance is too low to access the API.", "invalid_request_error")
 
     def make(self, url: str, *, name: str = "a-model", read_timeout_s: float = WITHIN_S) -> ModelBase:
         return AnthropicModel(name, key=key, settings=Settings(base_url=url, read_timeout_s=read_timeout_s))

@@ -9,6 +9,7 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelSettings,
+    Opaque,
     Text,
     Thinking,
     ToolCall,
@@ -70,6 +71,15 @@ def test_chat_takes_text_and_calls_from_a_model() -> None:
 
     assert len(sending.params["messages"]) == 1
     assert left_out(sending) == ["thinking", "a `UnknownPart`"]
+
+
+def test_a_server_does_not_want_its_thinking_back() -> None:
+    """So nothing is said of it, turn after turn; what is bound to another provider is a loss."""
+    dialect = Dialect(provider="A server", thinking=("reasoning",))
+    bound = Opaque(provider="anthropic", model="claude-x", kind="signature", data="s")
+
+    assert left_out(by_chat(Message("assistant", (Thinking("hm"), Text("Yes."))), dialect=dialect)) == []
+    assert left_out(by_chat(Message("assistant", (Thinking("hm", bound),)), dialect=dialect)) == ["thinking"]
 
 
 def test_settings_of_chat() -> None:

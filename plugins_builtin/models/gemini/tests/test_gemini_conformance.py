@@ -20,15 +20,14 @@ class TestGemini(ProviderSuite):
     """`generateContent`, streamed."""
 
     streams = Path(__file__).parent / "data"
+    lacks = {"arguments": "Gemini sends the arguments of a call as an object, never as text"}
     overflow = Refusal(
         400,
-        "model.context_overflow",
         "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
         "INVALID_ARGUMENT",
     )
     quota = Refusal(
         429,
-        "model.quota_exhausted",
         "You exceeded your current quota, please check your plan and billing details.",
         "RESOURCE_EXHAUSTED",
     )

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pegboard_gemini
 import pytest
-from pegboard import Agent
-from pegboard.errors import CredentialsMissingError, ModelNoneError
+from pegboard import Agent, ModelBase
 from pegboard_gemini.config import Settings
 from pegboard_gemini.model import GeminiModel
 from pegboard_gemini.models import capabilities_of
-from pegboard_testing import MakeBoard, startup_imports
-from pegboard_testing.conformance.roles import ManifestSuite
+from pegboard_testing.conformance.roles import KeyedPluginSuite, ManifestSuite
 from pegboard_testing.wire_server import wire_server
 
 PACKAGE = Path(pegboard_gemini.__file__).parent
@@ -25,37 +23,6 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have one."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.parametrize("name", ["gemini-3.8-flash", "gemini:gemini-3.8-flash"])
-async def test_a_name_with_and_without_the_provider(make_board: MakeBoard, name: str) -> None:
-    """Both are the same model; nothing is asked of anybody for it."""
-    board = await make_board(folders=[PACKAGE])
-
-    assert (await board.model(name)).id == "gemini:gemini-3.8-flash"
-
-
-async def test_without_a_key_the_error_says_what_to_type(make_board: MakeBoard) -> None:
-    """At the first request, and nothing is sent."""
-    board = await make_board(folders=[PACKAGE])
-
-    result = await board.run(Agent("a", model="gemini-3.8-flash"), "?", check=False)
-
-    assert isinstance(result.error, CredentialsMissingError)
-    assert "GEMINI_API_KEY" in str(result.error.hint)
-
-
-@pytest.mark.parametrize("variable", ["GEMINI_API_KEY", "GOOGLE_API_KEY"])
-async def test_auto_needs_a_key(make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """It offers itself only where it could be asked; the key may have either name."""
-    board = await make_board(folders=[PACKAGE])
-    with pytest.raises(ModelNoneError):
-        await board.model("auto")
-
-    monkeypatch.setenv(variable, "k")
-
-    model = await board.model("auto")
-    assert (model.id, model.why) == (f"gemini:{Settings().default_model}", "there is a key of Gemini")
 
 
 async def test_without_a_board_the_key_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,28 +56,23 @@ async def test_the_sdk_does_not_talk_of_keys(monkeypatch: pytest.MonkeyPatch, ca
     assert "API_KEY" not in caplog.text
 
 
-async def test_no_key_at_all_is_an_error_of_its_own() -> None:
-    """With what to type."""
-    with pytest.raises(CredentialsMissingError) as raised:
-        await GeminiModel("a-model").get_response(Agent("a"), "?")
+class TestGeminiPlugin(KeyedPluginSuite, ManifestSuite):
+    provider = "gemini"
+    name = "gemini-3.8-flash"
+    default = Settings().default_model
+    keys = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
-    assert "GEMINI_API_KEY" in str(raised.value.hint)
-
-
-class TestGeminiManifest(ManifestSuite):
     @pytest.fixture
     def package(self) -> Path:
         return PACKAGE
 
     @pytest.fixture
+    def model_alone(self) -> ModelBase:
+        return GeminiModel(self.name)
+
+    @pytest.fixture
     def settings(self) -> type[Settings]:
         return Settings
-
-
-def test_no_sdk_before_the_first_request() -> None:
-    """Neither its own nor another provider's."""
-    heavy = ["anthropic", "openai", "google.genai", "httpx2", "pydantic"]
-    startup_imports("import pegboard_gemini.plugin", forbidden=heavy)
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,10 @@ class TestLocal(ProviderSuite):
     streams = Path(__file__).parent / "data"
     overflow = Refusal(
         400,
-        "model.context_overflow",
         "the request exceeds the available context size (4096 tokens), try increasing it",
         "exceed_context_size_error",
     )
-    quota = Refusal(429, "model.quota_exhausted", "You exceeded your current quota.", "insufficient_quota")
+    quota = Refusal(429, "You exceeded your current quota.", "insufficient_quota")
 
     def make(self, url: str, *, name: str = "a-model", read_timeout_s: float = WITHIN_S) -> ModelBase:
         server = Server(preset=CONFIGURED, url=f"{url}/v1")

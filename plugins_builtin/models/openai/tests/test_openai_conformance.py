@@ -12,11 +12,10 @@ from pegboard_testing.conformance.roles.provider import SECRET, WITHIN_S, Provid
 DATA = Path(__file__).parent / "data"
 OVERFLOW = Refusal(
     400,
-    "model.context_overflow",
     "This model's maximum context length is 128000 tokens, and yours has 210000.",
     "invalid_request_error",
 )
-QUOTA = Refusal(429, "model.quota_exhausted", "You exceeded your current quota.", "insufficient_quota")
+QUOTA = Refusal(429, "You exceeded your current quota.", "insufficient_quota")
 
 
 async def key() -> str:
@@ -38,6 +37,7 @@ class TestChat(ProviderSuite):
     """Chat Completions."""
 
     streams = DATA / "chat"
+    lacks = {"thinking": "OpenAI shows no thinking with Chat Completions"}
     overflow = OVERFLOW
     quota = QUOTA
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import msgspec
 import pegboard_openai
 import pytest
-from pegboard import Agent, Message
-from pegboard.errors import CredentialsMissingError, ModelAuthError, ModelNoneError
+from pegboard import Agent, Message, ModelBase
 from pegboard.types import ModelRequest
 from pegboard_openai.config import Settings
 from pegboard_openai.model import OpenAIModel
-from pegboard_testing import MakeBoard, startup_imports
-from pegboard_testing.conformance.roles import ManifestSuite
+from pegboard_testing import MakeBoard
+from pegboard_testing.conformance.roles import KeyedPluginSuite, ManifestSuite
 from pegboard_testing.wire_server import wire_server
 
 PACKAGE = Path(pegboard_openai.__file__).parent
@@ -27,50 +26,23 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("name", ["gpt-5.5", "openai:gpt-5.5"])
-async def test_a_name_with_and_without_the_provider(make_board: MakeBoard, name: str) -> None:
-    """Both are the same model; nothing is asked of anybody for it."""
-    board = await make_board(folders=[PACKAGE])
+class TestOpenAIPlugin(KeyedPluginSuite, ManifestSuite):
+    provider = "openai"
+    name = "gpt-5.5"
+    default = Settings().default_model
+    keys = ("OPENAI_API_KEY",)
 
-    assert (await board.model(name)).id == "openai:gpt-5.5"
-
-
-async def test_without_a_key_the_error_says_what_to_type(make_board: MakeBoard) -> None:
-    """At the first request, and nothing is sent."""
-    board = await make_board(folders=[PACKAGE])
-
-    result = await board.run(Agent("a", model="gpt-5.5"), "?", check=False)
-
-    assert isinstance(result.error, CredentialsMissingError)
-    assert "OPENAI_API_KEY" in str(result.error.hint)
-
-
-async def test_auto_needs_a_key(make_board: MakeBoard, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It offers itself only where it could be asked."""
-    board = await make_board(folders=[PACKAGE])
-    with pytest.raises(ModelNoneError):
-        await board.model("auto")
-
-    monkeypatch.setenv("OPENAI_API_KEY", "k")
-
-    model = await board.model("auto")
-    assert (model.id, model.why) == (f"openai:{Settings().default_model}", "there is a key of OpenAI")
-
-
-class TestOpenAIManifest(ManifestSuite):
     @pytest.fixture
     def package(self) -> Path:
         return PACKAGE
 
     @pytest.fixture
+    def model_alone(self) -> ModelBase:
+        return OpenAIModel(self.name)
+
+    @pytest.fixture
     def settings(self) -> type[Settings]:
         return Settings
-
-
-def test_no_sdk_before_the_first_request() -> None:
-    """Neither its own nor another provider's."""
-    heavy = ["anthropic", "openai", "google.genai", "httpx2", "pydantic"]
-    startup_imports("import pegboard_openai.plugin", forbidden=heavy)
 
 
 @pytest.mark.parametrize("name", ["o3-mini", "o4-mini-2025-04-16", "chatgpt-4o-latest"])
@@ -96,14 +68,6 @@ async def test_the_environment_says_where_and_for_whom(monkeypatch: pytest.Monke
     assert received.path == "/v9/responses"
     assert received.headers["openai-organization"] == "of the environment"
     assert received.headers["openai-project"] == "of the settings"
-
-
-async def test_without_a_board_a_missing_key_is_a_fault_too() -> None:
-    """And nothing raw of the SDK."""
-    model = OpenAIModel("gpt-x")
-
-    with pytest.raises(ModelAuthError):
-        await model.get_response(Agent("a"), "?")
 
 
 async def test_the_provider_counts_tokens() -> None:

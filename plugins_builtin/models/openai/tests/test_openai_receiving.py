@@ -15,6 +15,7 @@ from pegboard_openai.config import Settings
 from pegboard_openai.model import OpenAIModel
 from pegboard_testing.wire_server import WireServer, wire_server
 
+KEY = "sk-of-a-test"
 USAGE = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 2},
          "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 19}  # fmt: skip
 THINKING = (Path(__file__).parent / "data" / "responses" / "thinking.sse").read_bytes()
@@ -68,7 +69,7 @@ def wire() -> Iterator[WireServer]:
 
 async def opened(wire: WireServer, api: Any) -> AsyncIterator[ModelBase]:
     async def key() -> str:
-        return "k"
+        return KEY
 
     model = OpenAIModel("gpt-x", key=key, settings=Settings(api=api, base_url=f"{wire.url}/v1"))
     yield model
@@ -192,6 +193,15 @@ async def test_a_response_that_failed_has_its_kind(model: ModelBase, wire: WireS
     result = await asked(model, wire, response(*text(0, "Once"), end="failed", error=error))
 
     assert (code_of(result), result.usage.input_tokens) == (code, 10)
+
+
+async def test_a_response_that_failed_shows_no_key(model: ModelBase, wire: WireServer) -> None:
+    """Gateways repeat it."""
+    error = {"code": "server_error", "message": f"the key {KEY} broke down"}
+
+    result = await asked(model, wire, response(end="failed", error=error))
+
+    assert str(result.error) == "the key *** broke down"
 
 
 @pytest.mark.parametrize(

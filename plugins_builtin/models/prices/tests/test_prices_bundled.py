@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import pytest
 from genai_prices import types as theirs
 from genai_prices.data import providers
 from pegboard.prices import Prices, cost_of
-from pegboard.types import Usage
-from pegboard_prices.bundled import OUR_PROVIDERS, inexpressible, table
+from pegboard.types import PriceTable, Usage
+from pegboard_prices.bundled import OUR_PROVIDERS, inexpressible, rows
 
 README = Path(pegboard_prices.__file__).parents[2] / "README.md"
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ USAGES = {
 
 @pytest.fixture(scope="module")
 def prices() -> Prices:
-    return Prices([table(NOW.date())])
+    return Prices([PriceTable(prices=rows(), dated="2026-01-01", source="test", ordered=True)])
 
 
 def known(provider: str) -> theirs.Provider:
@@ -123,11 +123,3 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
     for provider in CHECKED:
         (line,) = [line for line in text.splitlines() if line.startswith(f"* {provider}: ")]
         yield provider, line
-
-
-def test_the_table_says_where_it_is_from_and_of_when() -> None:
-    """Of a day that was, whatever days its prices speak of."""
-    made = table(date(2026, 11, 21))
-
-    assert made.source.startswith("genai-prices ")
-    assert "2026-01-01" < made.dated <= "2026-11-21"

@@ -24,6 +24,12 @@ THEIRS = 0.8 + 4.0
 """What a million tokens in and out cost by the data of `genai-prices`."""
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's own, since rows are kept there."""
+    monkeypatch.setenv("PEGBOARD_HOME", str(tmp_path / "home"))
+
+
 def model(name: str = MODEL, provider: str = "anthropic") -> ScriptedModel:
     made = ScriptedModel([turn("hi", usage=Usage(1_000_000, 1_000_000, source="provider"))], name=name)
     made.provider = provider

@@ -243,8 +243,8 @@ async def test_the_file_is_there_after_each_answer(tmp_path: Path) -> None:
     after_one = json.loads(path.read_bytes())
     await answer(model, ask("2"))
 
-    assert after_one["pegboard_cassette"] == 1
-    assert [len(after_one["entries"]), len(json.loads(path.read_bytes())["entries"])] == [1, 2]
+    assert after_one["pegboard_cassette"] == 2
+    assert [len(after_one["entries"]), len(json.loads(path.read_bytes())["entries"])] == [2, 3]
     assert [file.name for file in path.parent.iterdir()] == ["c.json"]
 
 
@@ -255,10 +255,29 @@ async def test_the_file_is_there_after_each_answer(tmp_path: Path) -> None:
         (b"not json", "is not a cassette"),
         (b"[]", "is not a cassette"),
         (b"{}", "is not a cassette"),
-        (b'{"pegboard_cassette": 2}', "has version 2"),
+        (b'{"pegboard_cassette": 3}', "has version 3; this pegboard-replay reads up to version 2"),
+        (b'{"pegboard_cassette": "two"}', "its version is 'two'"),
+        (b'{"pegboard_cassette": 0}', "its version is 0"),
+        (b'{"pegboard_cassette": true}', "its version is True"),
         (b'{"pegboard_cassette": 1, "model": 3}', "is not a cassette"),
+        (b'{"pegboard_cassette": 2, "started": 0, "entries": [{"kind": "request"}]}', "missing required field"),
+        (b'{"pegboard_cassette": 2, "started": 0, "entries": [{"kind": "song"}]}', "is not a cassette"),
+        (b'{"pegboard_cassette": 2, "started": 0, "entries": [', "is not a cassette"),
     ],
-    ids=["missing", "no json", "list", "no version", "newer", "wrong type"],
+    ids=[
+        "missing",
+        "no json",
+        "list",
+        "no version",
+        "newer",
+        "a word",
+        "zero",
+        "no number",
+        "wrong type",
+        "damaged entry",
+        "unknown entry",
+        "cut off",
+    ],
 )
 def test_a_bad_cassette_is_refused_with_its_path(tmp_path: Path, content: bytes | None, message: str) -> None:
     """The error names the file and what is wrong with it."""
@@ -269,6 +288,7 @@ def test_a_bad_cassette_is_refused_with_its_path(tmp_path: Path, content: bytes 
     with pytest.raises(CassetteError, match=message) as raised:
         ReplayModel(path)
     assert str(path) in raised.value.message
+    assert raised.value.hint
 
 
 async def test_the_first_version_stays_readable() -> None:

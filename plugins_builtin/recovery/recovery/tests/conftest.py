@@ -38,6 +38,8 @@ class Scene:
         self.models = Models()
         self.settings: dict[str, Any] = {}
         self.agents: list[Agent] = []
+        self.plugins: list[object] = []
+        """Further ones."""
         self.sent: list[tuple[str, float]] = []
         """Which model was asked when."""
 
@@ -60,7 +62,12 @@ class Scene:
         """An open board."""
         config = {"plugins": {"recovery": self.settings}, **options.pop("config", {})}
         board = await self._make_board(
-            folders=[PACKAGE], plugins=[self.models], clock=self.clock, config=config, agents=self.agents, **options
+            folders=[PACKAGE],
+            plugins=[self.models, *self.plugins],
+            clock=self.clock,
+            config=config,
+            agents=self.agents,
+            **options,
         )
         await board.run(Agent("warm", model=ScriptedModel(["up"])), "go")  # the first run activates the plugin
         return board

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "export",
         "prune",
     ),
+    "models": ("list", "check"),
     "agents": ("list", "info", "validate"),
     "plugins": (
         "list",

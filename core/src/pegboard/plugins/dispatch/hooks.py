@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from pegboard.errors import AgentFileError
     from pegboard.events import Event
     from pegboard.interfaces import HostContext, Module, RunContext, TokenCounter, Tool
     from pegboard.model import ModelBase
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         Label,
         Layout,
         Message,
+        ModelListing,
         ModelRequest,
         ModelResponse,
         Origin,
@@ -93,8 +95,10 @@ class Hooks:
     error_handling: Around[RunContext, RunState, RunState] | None
     idle: Around[RunContext, RunState, RunState] | None
     next_phase: Callable[[RunContext, RunState, str], Awaitable[str | None]] | None
+    model_use: Callable[[RunContext, ModelBase], Awaitable[ModelBase]] | None
     model_request: Around[RunContext, ModelRequest, ModelResponse] | None
     tool_call: Around[RunContext, ToolCall, ToolResult] | None
+    tool_execution: Around[RunContext, ToolCall, ToolResult] | None
     agent_call: Around[RunContext, AgentCall, RunResult] | None
     transform_stream: Callable[[RunContext, AsyncIterator[StreamEvent]], AsyncGenerator[StreamEvent, None]] | None
     route_message: Callable[[HostContext, str, Sequence[str], Message], Awaitable[str | None]] | None
@@ -116,9 +120,11 @@ class Hooks:
 
     # providers
     provide_model: Callable[[HostContext, str], Awaitable[ModelBase | None]] | None
+    list_models: Callable[[HostContext, bool], Awaitable[Collected[Sequence[ModelListing]]]] | None
     provide_tools: Callable[[HostContext], Awaitable[Collected[Sequence[Tool]]]] | None
     provide_modules: Callable[[HostContext], Awaitable[Collected[Sequence[Module]]]] | None
     provide_agents: Callable[[HostContext], Awaitable[Collected[Sequence[Agent]]]] | None
+    read_agent: Callable[[HostContext, str, bytes], Awaitable[Agent | AgentFileError | None]] | None
     provide_token_counter: Callable[[HostContext, str], Awaitable[TokenCounter | None]] | None
     provide_prices: Callable[[HostContext], Awaitable[Collected[PriceTable]]] | None
 

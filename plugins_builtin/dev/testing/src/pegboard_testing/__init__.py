@@ -14,7 +14,9 @@ if TYPE_CHECKING:  # `as`, or a type checker takes these for private names
     from pegboard_replay import CUT as CUT
     from pegboard_replay import FunctionModel as FunctionModel
     from pegboard_replay import Gate as Gate
+    from pegboard_replay import Recording as Recording
     from pegboard_replay import RecordingModel as RecordingModel
+    from pegboard_replay import Replay as Replay
     from pegboard_replay import ReplayModel as ReplayModel
     from pegboard_replay import ScriptedModel as ScriptedModel
     from pegboard_replay import call as call
@@ -67,7 +69,9 @@ _HOMES = {
     "NetworkGuard": "pegboard_testing.network",
     "PluginDist": "pegboard_testing.dists",
     "Recorder": "pegboard_testing.recorder",
+    "Recording": "pegboard_replay",
     "RecordingModel": "pegboard_replay",
+    "Replay": "pegboard_replay",
     "ReplayModel": "pegboard_replay",
     "Rule": "pegboard_testing.conformance",
     "RuleResult": "pegboard_testing.conformance",

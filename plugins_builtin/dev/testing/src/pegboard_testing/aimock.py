@@ -6,7 +6,6 @@ folder of the user's cache, and nothing else of the machine is changed.
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import json
 import os
@@ -20,8 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pegboard.file_lock import file_lock
+
 VERSION: Final = "1.43.0"
 _STARTS_WITHIN_S: Final = 60.0
+_INSTALLED_WITHIN_S: Final = 600.0
 _LEAST_NODE: Final = 20
 
 
@@ -101,8 +103,7 @@ def _installed(name: str, install: Any) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pegboard-testing"
     cache.mkdir(parents=True, exist_ok=True)
     folder = cache / name
-    with (cache / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(str(cache / f"{name}.lock"), timeout_s=_INSTALLED_WITHIN_S):
         if not (folder / ".complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

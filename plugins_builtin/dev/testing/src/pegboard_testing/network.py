@@ -13,6 +13,9 @@ from typing import Any, Final
 
 _LOCAL_NAMES: Final = frozenset({"", "localhost", "0.0.0.0", "::", "::1", "ip6-localhost"})
 
+_NEVER: Final = ".invalid"
+"""Names without an address anywhere: looking one up fails at once, as every system should have it (RFC 6761)."""
+
 
 class NetworkBlockedError(RuntimeError):
     """A test tried to leave the machine. Mark it `network` when it has to."""
@@ -59,6 +62,8 @@ class NetworkGuard:
     def _name_checked(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def checked(host: Any, *arguments: Any, **options: Any) -> Any:
             name = host.decode() if isinstance(host, bytes) else host
+            if name is not None and name.endswith(_NEVER):
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             if name is not None and not _is_local(name) and not _is_number(name):
                 self._refuse(f"the address of {name}")
             return original(host, *arguments, **options)

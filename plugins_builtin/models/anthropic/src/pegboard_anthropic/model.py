@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pegboard.errors import ModelFault, ModelStreamMalformedError
-from pegboard.model import ModelBase
+from pegboard.errors import ModelAuthError, ModelFault, ModelStreamMalformedError
+from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient, fault_of_status, fault_of_transport
+from pegboard.wire import Key, SdkClient, fault_of_status, fault_of_transport, ids_of
 
 from pegboard_anthropic.config import Settings
 from pegboard_anthropic.models import capabilities_of
@@ -26,9 +26,10 @@ _STATUS_OF_TYPE = {
     "overloaded_error": 529,
 }  # fmt: skip
 """An error within a stream has the type alone; its HTTP status was 200."""
+_SET_KEY = "export ANTHROPIC_API_KEY=…"
 
 
-class AnthropicModel(ModelBase):
+class AnthropicModel(ListedModel):
     """One of Anthropic's models, by the Messages API.
 
     `key` is asked once, at the first request; without one the SDK looks where it always looks. The client belongs to
@@ -63,6 +64,8 @@ class AnthropicModel(ModelBase):
             return _fault_of_answer(exc, status, self._sdk.made.api_key if self._sdk.made else None)
         if isinstance(exc, AssertionError):  # so the SDK says that an answer with status 200 is no stream of events
             return ModelStreamMalformedError("the answer is no stream of events", phase="parse")
+        if isinstance(exc, TypeError) and "authentication method" in str(exc):  # and so, that it has found no key
+            return ModelAuthError("there is no key", hint=_SET_KEY)
         return fault_of_transport(exc)
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
@@ -78,6 +81,19 @@ class AnthropicModel(ModelBase):
     async def connect(self) -> None:
         """Find the key and make the client; nothing is sent."""
         await self._sdk.get()
+
+    async def verify(self) -> bool:
+        """Ask for the description of the model; one request, free of charge."""
+        client = await self._sdk.get()
+        found: object = await client.models.retrieve(self.name)
+        if getattr(found, "id", None) is None:  # the SDK takes every answer with status 200 for one
+            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
+        return True
+
+    async def names(self) -> Sequence[str]:
+        """The models that the provider offers for the key; free of charge."""
+        client = await self._sdk.get()
+        return await ids_of(client.models.list())
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -100,7 +116,10 @@ def _fault_of_answer(exc: Any, status: int, key: str | None) -> ModelFault:
         status = _STATUS_OF_TYPE.get(str(getattr(exc, "type", None)), 500)
     message = getattr(exc, "api_message", None) or str(exc)
     headers = {name.lower(): value for name, value in exc.response.headers.items()}
-    return fault_of_status(status, message, headers, secret=key)
+    fault = fault_of_status(status, message, headers, secret=key)
+    if isinstance(fault, ModelAuthError):
+        fault.hint = _SET_KEY
+    return fault
 
 
 __all__ = ["AnthropicModel"]

@@ -19,7 +19,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     usage: Literal["required", "asked", "never"] = "required"
     """Whether usage is asked for; where it is required, a stream without it was cut."""
     thinking: tuple[str, ...] = ()
-    """Fields of a delta that may have thinking in them, for example `reasoning_content`."""
+    """Fields of a delta that may have thinking in them, for example `reasoning_content`. It is not sent back."""
 
 
 __all__ = ["Dialect"]

@@ -104,11 +104,15 @@ class Sending:
     def _said(self, message: Message) -> Iterable[JsonObject]:
         calls = [self._call(part) for part in message.parts if isinstance(part, ToolCall)]
         for part in message.parts:
-            if not isinstance(part, Text | ToolCall | Citation):
+            if not isinstance(part, Text | ToolCall | Citation) and not self._is_unwanted(part):
                 self._omit(part, "Chat Completions takes text and calls of tools from a model")
         if not calls and not message.text:
             return ()
         return [{"role": "assistant", "content": message.text or None, **without_empty(tool_calls=calls)}]
+
+    def _is_unwanted(self, part: Content) -> bool:
+        """Whether nothing is lost without it: a server that shows its thinking does not want it back."""
+        return isinstance(part, Thinking) and part.bound is None and bool(self._dialect.thinking)
 
     def _call(self, part: ToolCall) -> JsonObject:
         function = {"name": self.names.wire(part.name), "arguments": arguments_of(part)}

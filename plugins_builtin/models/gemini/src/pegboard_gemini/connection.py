@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pegboard.errors import ModelConnectionError, ModelStreamCutError
 from pegboard.wire import fault_of_transport
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import httpx2
     from google import genai
 
+_PAGE_SIZE: Final = 1_000
 _opened: ContextVar[list[httpx2.Response] | None] = ContextVar("_opened", default=None)
 """Where the response goes that is being opened in this context."""
 
@@ -59,10 +60,11 @@ class Connection:
             model=model, contents=contents, config=config
         )
         try:
-            piece = await _first(pieces, opened)
-            while piece is not None:
+            first = await _first(pieces, opened)
+            if first is not None:
+                yield first
+            async for piece in pieces:
                 yield piece
-                piece = await anext(pieces, None)
         finally:
             for response in opened:
                 await response.aclose()
@@ -71,6 +73,15 @@ class Connection:
     async def count(self, model: str, contents: Any) -> int | None:
         """Tokens of contents, by the provider's counter."""
         return (await self._client.aio.models.count_tokens(model=model, contents=contents)).total_tokens
+
+    async def describes(self, model: str) -> bool:
+        """Whether the API knows a model."""
+        return bool((await self._client.aio.models.get(model=model)).name)
+
+    async def names(self) -> Sequence[str]:
+        """The models that generate content, without the `models/` of their names."""
+        listed: Any = await self._client.aio.models.list(config={"page_size": _PAGE_SIZE})
+        return [model.name.removeprefix("models/") async for model in listed if _chats(model)]
 
     async def close(self) -> None:
         """Close the connections."""
@@ -99,6 +110,10 @@ async def _remember(response: httpx2.Response) -> None:
     opened = _opened.get()
     if opened is not None:
         opened.append(response)
+
+
+def _chats(model: Any) -> bool:
+    return "generateContent" in (model.supported_actions or ("generateContent",))  # version v1 of the API does not say
 
 
 def _is_no_talk_of_keys(record: logging.LogRecord) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pegboard.errors import (
+    ModelAuthError,
     ModelFault,
     ModelPermissionError,
     ModelQuotaError,
@@ -18,6 +19,8 @@ from pegboard.errors import (
 from pegboard.types import JsonObject
 from pegboard.wire import fault_of_status, fault_of_transport
 
+SET_KEY: Final = "export GEMINI_API_KEY=…"
+"""What to type where there is no key, or a wrong one."""
 _WRONG_KEY: Final = re.compile(r"API key (not valid|expired|not found)|API_KEY_INVALID", re.IGNORECASE)
 _NOT_HERE: Final = re.compile(r"location is not supported", re.IGNORECASE)
 _UNSUPPORTED: Final = re.compile(r"\b(is|are) (unsupported|not (supported|enabled))\b", re.IGNORECASE)
@@ -61,6 +64,8 @@ def _fault_of_answer(exc: Any, secret: str | None) -> ModelFault:
     if kind is not type(fault):
         fault = kind(fault.message, retry_after_s=fault.retry_after_s, request_id=fault.request_id, phase=fault.phase)
     fault.status = status
+    if isinstance(fault, ModelAuthError):
+        fault.hint = SET_KEY
     return fault
 
 
@@ -82,4 +87,4 @@ def _details(body: Any) -> Sequence[JsonObject]:
     return [item for item in details if isinstance(item, dict)] if isinstance(details, list) else []
 
 
-__all__ = ["fault_of"]
+__all__ = ["SET_KEY", "fault_of"]

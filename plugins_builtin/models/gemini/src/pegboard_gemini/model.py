@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from pegboard.errors import CredentialsMissingError, ModelFault
-from pegboard.model import ModelBase
+from pegboard.errors import CredentialsMissingError, ModelFault, ModelStreamMalformedError
+from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
 from pegboard.wire import Key, SdkClient
 
 from pegboard_gemini.config import Settings
 from pegboard_gemini.connection import Connection
-from pegboard_gemini.faults import fault_of
+from pegboard_gemini.faults import SET_KEY, fault_of
 from pegboard_gemini.models import capabilities_of
 from pegboard_gemini.receiving import Receiving
 from pegboard_gemini.sending import PROVIDER, Sending
@@ -22,7 +22,7 @@ from pegboard_gemini.sending import PROVIDER, Sending
 _VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 
 
-class GeminiModel(ModelBase):
+class GeminiModel(ListedModel):
     """One of the Gemini models, by `generateContent`.
 
     `key` is asked once, at the first request; without one the key is in `GEMINI_API_KEY` or `GOOGLE_API_KEY`. The
@@ -48,9 +48,8 @@ class GeminiModel(ModelBase):
         config = sending.config
         while True:
             async with aclosing(connection.answer(self.name, sending.contents, config)) as pieces:
-                chunks = receiving.chunks(pieces)
-                async with aclosing(chunks):  # type: ignore[type-var]  # it is a generator
-                    async for chunk in chunks:
+                async for piece in pieces:
+                    for chunk in receiving.take(piece):
                         yield chunk
             rest = receiving.rest()
             if rest is None:
@@ -85,6 +84,18 @@ class GeminiModel(ModelBase):
         """Find the key and make the client; nothing is sent."""
         await self._sdk.get()
 
+    async def verify(self) -> bool:
+        """Ask for the description of the model; one request, free of charge."""
+        connection = await self._sdk.get()
+        if not await connection.describes(self.name):  # the SDK takes every JSON for one
+            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
+        return True
+
+    async def names(self) -> Sequence[str]:
+        """The models that the API offers for the key, those that chat; free of charge."""
+        connection = await self._sdk.get()
+        return await connection.names()
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sdk.close()
@@ -94,7 +105,7 @@ async def _key_of_environment() -> str:
     for name in _VARIABLES:
         if key := os.environ.get(name):
             return key
-    raise CredentialsMissingError("Gemini needs a key, and the environment has none", hint=f"export {_VARIABLES[0]}=…")
+    raise CredentialsMissingError("Gemini needs a key, and the environment has none", hint=SET_KEY)
 
 
 __all__ = ["GeminiModel"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -43,12 +44,14 @@ _LINES: Final = (
 """The first that fits. Source: the pages on models and on thinking of the Gemini API, November 2026."""
 
 
+@lru_cache
 def line_of(model: str) -> Line:
     """The line of a model; for an unknown one what new models have."""
     name = model.removeprefix("models/")
     return next(line for line in _LINES if fnmatch.fnmatchcase(name, line.pattern))
 
 
+@lru_cache  # asked more than once at each request
 def capabilities_of(model: str) -> ModelCapabilities:
     """What a model can do, as far as it is known."""
     line = line_of(model)

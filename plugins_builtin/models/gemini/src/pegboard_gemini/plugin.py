@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 import msgspec
 from pegboard import hookimpl
 from pegboard.errors import CredentialsMissingError
 from pegboard.interfaces import HostContext
+from pegboard.listing import find_key, listing_by_key
 from pegboard.model import ModelBase
+from pegboard.types import ModelListing
 
 from pegboard_gemini.config import Settings
 from pegboard_gemini.model import GeminiModel
+
+_KEYS: Final = ("api_key", "other_api_key")
+"""Settings, of which the first that leads to a key counts."""
 
 
 class Plugin:
@@ -25,28 +33,25 @@ class Plugin:
     @hookimpl
     async def provide_model(self, ctx: HostContext, name: str) -> ModelBase | None:
         """The model of a name; for `auto` the configured one, where there is a key."""
-
-        async def key() -> str:
-            return await _key(ctx)
-
         why = ""
         if name == "auto":
             try:
-                await key()
+                await find_key(ctx, *_KEYS)
             except CredentialsMissingError:
                 return None
             name, why = self._settings.default_model, "there is a key of Gemini"
-        model = GeminiModel(name.removeprefix("gemini:"), key=key, settings=self._settings)
+        model = self._model(ctx, name.removeprefix("gemini:"))
         model.why = why
         return model
 
+    @hookimpl
+    async def list_models(self, ctx: HostContext, remote: bool) -> Sequence[ModelListing]:
+        """Whether there is a key; with `remote` also what the API offers for it."""
+        asked = self._model(ctx, self._settings.default_model) if remote else None
+        return [await listing_by_key(ctx, "gemini", *_KEYS, ask=asked)]
 
-async def _key(ctx: HostContext) -> str:
-    """The key, from the first place that has one; the error speaks of the first place."""
-    try:
-        return (await ctx.secrets.get("api_key", purpose="models", destination="gemini")).reveal()
-    except CredentialsMissingError as missing:
-        try:
-            return (await ctx.secrets.get("other_api_key", purpose="models", destination="gemini")).reveal()
-        except CredentialsMissingError:
-            raise missing from None
+    def _model(self, ctx: HostContext, name: str) -> GeminiModel:
+        async def key() -> str:
+            return (await find_key(ctx, *_KEYS)).secret.reveal()
+
+        return GeminiModel(name, key=key, settings=self._settings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from pegboard.errors import (
@@ -79,13 +79,26 @@ class Receiving:
         self._spent = NO_USAGE
         """What the requests before this one have used."""
 
-    async def chunks(self, pieces: AsyncIterator[Any]) -> AsyncIterator[ModelChunk]:
-        """What the pieces of one request hold."""
-        async for piece in pieces:
-            if piece.usage_metadata is not None and self._count(piece.usage_metadata):
-                yield ModelChunk(usage=self._used())
-            for chunk in self._piece(piece):
-                yield chunk
+    def take(self, piece: Any) -> Iterable[ModelChunk]:
+        """What a piece holds, the next one of a request."""
+        if piece.usage_metadata is not None and self._count(piece.usage_metadata):
+            yield ModelChunk(usage=self._used())
+        self._answered_by = piece.model_version or self._answered_by
+        if not piece.candidates:
+            feedback = piece.prompt_feedback
+            if feedback is not None and feedback.block_reason is not None:
+                self._reason, self._why = BLOCKED, feedback.block_reason.value
+            return
+        candidate = piece.candidates[0]
+        if candidate.content is not None:
+            for part in candidate.content.parts or ():
+                yield from self._part(part)
+        if candidate.finish_reason is not None:
+            # The SDK's converter drops the message so far; what was rated as blocked gets through.
+            self._reason, self._why = candidate.finish_reason.value, candidate.finish_message or _blocked(candidate)
+        self._token = candidate.continuation_token or self._token
+        if candidate.grounding_metadata is not None or candidate.citation_metadata is not None:
+            self._sources.update(dict.fromkeys(_sources(candidate)))
 
     def rest(self) -> Any:
         """The token to ask for the rest of the answer with, where the server cut it in two."""
@@ -121,24 +134,6 @@ class Receiving:
 
     def _by(self) -> str | None:
         return self._answered_by if self._answered_by != self._model else None
-
-    def _piece(self, piece: Any) -> Iterable[ModelChunk]:
-        self._answered_by = piece.model_version or self._answered_by
-        if not piece.candidates:
-            feedback = piece.prompt_feedback
-            if feedback is not None and feedback.block_reason is not None:
-                self._reason, self._why = BLOCKED, feedback.block_reason.value
-            return
-        candidate = piece.candidates[0]
-        if candidate.content is not None:
-            for part in candidate.content.parts or ():
-                yield from self._part(part)
-        if candidate.finish_reason is not None:
-            # The SDK's converter drops the message so far; what was rated as blocked gets through.
-            self._reason, self._why = candidate.finish_reason.value, candidate.finish_message or _blocked(candidate)
-        self._token = candidate.continuation_token or self._token
-        if candidate.grounding_metadata is not None or candidate.citation_metadata is not None:
-            self._sources.update(dict.fromkeys(_sources(candidate)))
 
     def _part(self, part: Any) -> Iterable[ModelChunk]:
         text, signature = part.text, part.thought_signature

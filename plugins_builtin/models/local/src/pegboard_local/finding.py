@@ -1,10 +1,10 @@
-"""Looks for servers that are ready and have a model: `GET` only, all at once, and only when `auto` asks."""
+"""Looks for servers that are ready and have a model: `GET` only, all at once, and only for `auto` and for lists."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -59,15 +59,23 @@ class _Tags(msgspec.Struct):
     models: list[_Item] = []
 
 
-async def first_ready(servers: Iterable[Server], keys: dict[str, str] | None = None) -> Found | None:
+async def first_ready(servers: Iterable[Server], keys: Mapping[str, str] | None = None) -> Found | None:
     """The first of these servers that is ready and has a model; all are asked at the same time.
 
     `keys` has the key of a server by its name, for those that want one.
     """
+    found = await all_models(servers, keys)
+    return next((Found(server, models[0]) for server, models in found if models), None)
+
+
+async def all_models(
+    servers: Iterable[Server], keys: Mapping[str, str] | None = None
+) -> Sequence[tuple[Server, Sequence[str]]]:
+    """Each of these servers with its models that can chat, as `models_of`; all are asked at the same time."""
     asked = tuple(servers)
     async with _client() as client:
         found = await asyncio.gather(*(_models(client, server, (keys or {}).get(server.name)) for server in asked))
-    return next((Found(server, models[0]) for server, models in zip(asked, found, strict=True) if models), None)
+    return list(zip(asked, found, strict=True))
 
 
 async def models_of(server: Server, key: str | None = None) -> Sequence[str]:
@@ -113,4 +121,4 @@ async def _get(client: httpx2.AsyncClient, key: str | None, url: str) -> bytes:
     return (await client.get(url, headers=headers)).raise_for_status().content
 
 
-__all__ = ["ELSEWHERE_WITHIN_S", "WITHIN_S", "Found", "first_ready", "models_of"]
+__all__ = ["ELSEWHERE_WITHIN_S", "WITHIN_S", "Found", "all_models", "first_ready", "models_of"]

@@ -9,10 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pegboard_chatwire as chat
-from pegboard.errors import ModelConnectionError, ModelFault, ModelNotOfferedError, ModelUnsupportedError
+from pegboard.errors import (
+    ModelAuthError,
+    ModelConnectionError,
+    ModelFault,
+    ModelNotOfferedError,
+    ModelUnsupportedError,
+)
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest, Omission
-from pegboard.wire import Key, SdkClient
+from pegboard.wire import Key, SdkClient, ids_of
 from pegboard_chatwire.faults import StreamFaults, fault_of
 
 from pegboard_local.config import Settings
@@ -86,6 +92,8 @@ class LocalModel(ModelBase):
             return self._no_tools(fault.message, status=fault.status)
         if isinstance(fault, ModelNotOfferedError) and preset.load:
             fault.hint = preset.load.format(self.name)
+        if isinstance(fault, ModelAuthError):
+            fault.hint = "peg config explain plugins.local.api_key"
         if isinstance(fault, ModelConnectionError):
             fault.hint = preset.start or "peg config explain plugins.local.base_url"
         return fault
@@ -93,6 +101,19 @@ class LocalModel(ModelBase):
     async def connect(self) -> None:
         """Find the key and make the client; nothing is sent."""
         await self._sdk.get()
+
+    async def verify(self) -> bool:
+        """Ask the server which models it has; llama.cpp and whatever is configured may take any name for theirs."""
+        client = await self._sdk.get()
+        names = await ids_of(client.models.list())
+        preset = self._server.preset
+        if preset.lists_all and not {self.name, f"{self.name}:latest"} & set(names):
+            known = ", ".join(f"`{name}`" for name in names) or "none"
+            raise ModelNotOfferedError(
+                f"{preset.title} has no model `{self.name}`; it has {known}",
+                hint=preset.load.format(self.name) if preset.load else None,
+            )
+        return True
 
     async def aclose(self) -> None:
         """Close the connections."""

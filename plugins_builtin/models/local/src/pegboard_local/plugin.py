@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from pegboard import hookimpl
-from pegboard.errors import ConfigError
+from pegboard.errors import ConfigError, CredentialsMissingError
 from pegboard.interfaces import HostContext
 from pegboard.model import ModelBase
+from pegboard.types import ModelListing
 
 from pegboard_local.config import Settings
-from pegboard_local.finding import first_ready
+from pegboard_local.finding import all_models, first_ready
+from pegboard_local.listings import UNSET, answered, not_asked, without_key
 from pegboard_local.model import LocalModel
 from pegboard_local.servers import CONFIGURED, Server, servers_of
 
@@ -42,9 +44,22 @@ class Plugin:
         server = next((server for server in servers if server.name == provider), None)
         return self._model(ctx, server, model) if server is not None else None
 
+    @hookimpl
+    async def list_models(self, ctx: HostContext, remote: bool) -> Sequence[ModelListing]:
+        """What the servers of this machine have; with `remote` also those that the configuration has elsewhere."""
+        servers = list(servers_of(self._settings, os.environ))
+        asked = [server for server in servers if server.is_loopback or remote]
+        listings = [] if self._settings.base_url else [UNSET]
+        try:
+            keys = await self._keys(ctx)
+        except CredentialsMissingError as error:  # of the one server that is configured; the others need none
+            listings, keys = [without_key(error)], {}
+            servers, asked = _known(servers), _known(asked)
+        listings += [answered(server, models) for server, models in await all_models(asked, keys)]
+        return listings + [not_asked(server) for server in servers if server not in asked]
+
     async def _first(self, ctx: HostContext, servers: Iterable[Server]) -> ModelBase | None:
-        keys = {CONFIGURED.name: await self._key(ctx)} if self._settings.api_key else {}
-        found = await first_ready(servers, keys)
+        found = await first_ready(servers, await self._keys(ctx))
         if found is None:
             return None
         model = self._model(ctx, found.server, found.model)
@@ -58,5 +73,12 @@ class Plugin:
         has_key = server.preset is CONFIGURED and self._settings.api_key
         return LocalModel(name, server, key=key if has_key else None, settings=self._settings)
 
+    async def _keys(self, ctx: HostContext) -> Mapping[str, str]:
+        return {CONFIGURED.name: await self._key(ctx)} if self._settings.api_key else {}
+
     async def _key(self, ctx: HostContext) -> str:
         return (await ctx.secrets.get("api_key", purpose="models", destination="local")).reveal()
+
+
+def _known(servers: Iterable[Server]) -> list[Server]:
+    return [server for server in servers if server.preset is not CONFIGURED]

@@ -25,6 +25,8 @@ class Preset(msgspec.Struct, frozen=True, kw_only=True):
     """What answers 200 only when a model is loaded, where its list does not tell."""
     models: str = "/v1/models"
     """Where its models are listed."""
+    lists_all: bool = True
+    """Whether it refuses a name that it does not list."""
     start: str | None = None
     """What to type where it does not answer."""
     load: str | None = None
@@ -41,7 +43,14 @@ PRESETS: Final = (
         start="ollama serve",
         load="ollama pull {}",
     ),
-    Preset(name="llamacpp", title="llama.cpp", port=8080, ready="/health", start="llama-server -m MODEL.gguf"),
+    Preset(
+        name="llamacpp",
+        title="llama.cpp",
+        port=8080,
+        ready="/health",
+        lists_all=False,
+        start="llama-server -m MODEL.gguf",
+    ),
     Preset(name="vllm", title="vLLM", port=8000, start="vllm serve MODEL", load="vllm serve {}"),
     Preset(
         name="lmstudio",
@@ -53,7 +62,7 @@ PRESETS: Final = (
         load="lms get {}",
     ),
 )
-CONFIGURED: Final = Preset(name="local", title="the configured server", port=80)
+CONFIGURED: Final = Preset(name="local", title="the configured server", port=80, lists_all=False)
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):

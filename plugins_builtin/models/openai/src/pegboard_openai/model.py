@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pegboard_chatwire as chat
-from pegboard.errors import ModelFault
-from pegboard.model import ModelBase
+from pegboard.errors import ModelFault, ModelStreamMalformedError
+from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient, without_empty
+from pegboard.wire import Key, SdkClient, ids_of, without_empty
 from pegboard_chatwire.faults import StreamFaults
 
 from pegboard_openai import responses
@@ -31,7 +31,7 @@ _COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "text", "r
 """Parameters that the counter of tokens takes."""
 
 
-class OpenAIModel(ModelBase):
+class OpenAIModel(ListedModel):
     """One of OpenAI's models, by Responses or Chat Completions as `settings.api` says.
 
     `key` is asked once, at the first request; without one the SDK looks where it always looks. The client belongs to
@@ -65,7 +65,7 @@ class OpenAIModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        return fault_of(exc, self._sdk.made.api_key if self._sdk.made else None)
+        return fault_of(exc, self._secret())
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count, which Responses alone has; it costs a request, and no tokens."""
@@ -83,14 +83,31 @@ class OpenAIModel(ModelBase):
         """Find the key and make the client; nothing is sent."""
         await self._sdk.get()
 
+    async def verify(self) -> bool:
+        """Ask for the description of the model; one request, free of charge."""
+        client = await self._sdk.get()
+        found: object = await client.models.retrieve(self.name)
+        if getattr(found, "id", None) is None:  # the SDK takes every answer with status 200 for one
+            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
+        return True
+
+    async def names(self) -> Sequence[str]:
+        """The models that the provider offers for the key; free of charge."""
+        client = await self._sdk.get()
+        return await ids_of(client.models.list())
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._sdk.close()
 
+    def _secret(self) -> str | None:
+        """The key, which errors may repeat and nobody may see."""
+        return self._sdk.made.api_key if self._sdk.made else None
+
     def _by_responses(self, request: ModelRequest) -> _Both:
         line = line_of(self.name)
         sending = responses.Sending(tuned(request, line), self.name, line)
-        return sending, responses.Receiving(sending, self.name)
+        return sending, responses.Receiving(sending, self.name, self._secret)
 
     def _by_chat(self, request: ModelRequest) -> _Both:
         fit = tuned(request, line_of(self.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -44,11 +45,13 @@ _LINES: Final = (
 """The first that fits. Source: the provider's pages of its models, and the tables of the SDK's version 3.54."""
 
 
+@lru_cache
 def line_of(model: str) -> Line:
     """The line of a model; for an unknown one what new models have."""
     return next(line for line in _LINES if fnmatch.fnmatchcase(model, line.pattern))
 
 
+@lru_cache  # asked more than once at each request
 def capabilities_of(model: str, api: str) -> ModelCapabilities:
     """What a model can do by one of the APIs, as far as it is known."""
     line = line_of(model)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from pegboard import hookimpl
 from pegboard.errors import CredentialsMissingError
 from pegboard.interfaces import HostContext
+from pegboard.listing import find_key, listing_by_key
 from pegboard.model import ModelBase
+from pegboard.types import ModelListing
 
 from pegboard_openai.config import Settings
 from pegboard_openai.model import OpenAIModel
@@ -25,17 +29,25 @@ class Plugin:
     @hookimpl
     async def provide_model(self, ctx: HostContext, name: str) -> ModelBase | None:
         """The model of a name; for `auto` the configured one, where there is a key."""
-
-        async def key() -> str:
-            return (await ctx.secrets.get("api_key", purpose="models", destination="openai")).reveal()
-
         why = ""
         if name == "auto":
             try:
-                await key()
+                await find_key(ctx, "api_key")
             except CredentialsMissingError:
                 return None
             name, why = self._settings.default_model, "there is a key of OpenAI"
-        model = OpenAIModel(name.removeprefix("openai:"), key=key, settings=self._settings)
+        model = self._model(ctx, name.removeprefix("openai:"))
         model.why = why
         return model
+
+    @hookimpl
+    async def list_models(self, ctx: HostContext, remote: bool) -> Sequence[ModelListing]:
+        """Whether there is a key; with `remote` also what OpenAI offers for it."""
+        asked = self._model(ctx, self._settings.default_model) if remote else None
+        return [await listing_by_key(ctx, "openai", "api_key", ask=asked)]
+
+    def _model(self, ctx: HostContext, name: str) -> OpenAIModel:
+        async def key() -> str:
+            return (await find_key(ctx, "api_key")).secret.reveal()
+
+        return OpenAIModel(name, key=key, settings=self._settings)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date
 from decimal import Decimal
-from importlib.metadata import version
 from typing import Any, Final
 
 from genai_prices import types as theirs
 from genai_prices.data import providers
-from pegboard.types import Price, PriceTable, PriceTier
+from pegboard.types import Price, PriceTier
 
 OUR_PROVIDERS: Final[Mapping[str, str]] = {"google": "gemini"}
 """Providers that have another name here."""
@@ -33,12 +31,9 @@ _DATE: Final = re.compile(r"\b20\d\d-[01]\d-[0-3]\d\b")
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
 
-def table(today: date) -> PriceTable:
-    """Every price that our rows can say, dated with the newest date that the data mentions."""
-    rows = tuple(row for provider in providers for row in _rows_of(provider))
-    return PriceTable(
-        prices=rows, dated=_dated(rows, today), source=f"genai-prices {version('genai-prices')}", ordered=True
-    )
+def rows() -> tuple[Price, ...]:
+    """Every price that our rows can say."""
+    return tuple(row for provider in providers for row in _rows_of(provider))
 
 
 def inexpressible(provider: str) -> Mapping[str, str]:
@@ -140,12 +135,12 @@ def _rate(rate: Decimal | theirs.TieredPrices, input_tokens: int) -> float:
     return float(rate)
 
 
-def _dated(rows: Iterable[Price], today: date) -> str:
+def dates(prices: Iterable[Price]) -> tuple[str, ...]:
     """The data has no date of its own; its comments and the days from which prices hold do."""
     comments = [provider.price_comments for provider in providers]
     comments += [model.price_comments for provider in providers for model in provider.models]
-    dates = {found for comment in comments for found in _DATE.findall(comment or "")} | {row.valid_from for row in rows}
-    return max(day for day in dates if day <= today.isoformat())
+    found = {day for comment in comments for day in _DATE.findall(comment or "")}
+    return tuple(sorted(found | {row.valid_from for row in prices}))
 
 
-__all__ = ["OUR_PROVIDERS", "inexpressible", "table"]
+__all__ = ["OUR_PROVIDERS", "dates", "inexpressible", "rows"]

@@ -5,21 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from pegboard import hookimpl
 from pegboard.errors import ConfigError
 from pegboard.interfaces import HostContext
-from pegboard.lazy import LazyModule
 from pegboard.types import Price, PriceTable
 
 from pegboard_prices.config import Settings
-
-if TYPE_CHECKING:
-    from pegboard_prices import bundled
-else:
-    bundled = LazyModule("pegboard_prices.bundled")  # its data takes half a second to load
+from pegboard_prices.kept import bundled_table
 
 
 class Plugin:
@@ -55,7 +49,7 @@ class Plugin:
         if settings.table is not None:
             tables.append(_read(ctx, settings.table))
         if settings.bundled:
-            tables.append(bundled.table(today))
+            tables.append(bundled_table(ctx, today))
         return tables
 
 

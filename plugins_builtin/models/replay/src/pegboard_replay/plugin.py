@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from pegboard import hookimpl
 from pegboard.interfaces import HostContext
 from pegboard.model import ModelBase
+from pegboard.types import ModelListing
 
 from pegboard_replay.demo import DemoModel
 from pegboard_replay.recording import ReplayModel
+
+_DEMO: Final = "scripted:demo"
 
 
 class Plugin:
@@ -19,4 +25,12 @@ class Plugin:
         provider, _, rest = name.partition(":")
         if provider == "replay" and rest:
             return ReplayModel(rest)
-        return DemoModel() if name == "scripted:demo" else None
+        return DemoModel() if name == _DEMO else None
+
+    @hookimpl
+    def list_models(self, ctx: HostContext, remote: bool) -> Sequence[ModelListing]:
+        """Both are always there."""
+        return [
+            ModelListing(provider="scripted", ready="yes", why="it needs no key", models=(_DEMO,)),
+            ModelListing(provider="replay", ready="yes", why="it plays the recording at a path, `replay:PATH`"),
+        ]

@@ -7,33 +7,15 @@ from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
 
-from pegboard.errors import ExitCode, ModelFault
+import msgspec
+from pegboard.errors import ModelFault
 from pegboard.model import ModelBase
-from pegboard.types import JsonObject, ModelCapabilities, ModelChunk, ModelRequest
+from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
 
-from pegboard_replay.cassette import (
-    Cassette,
-    Entry,
-    by_digest,
-    chunk_from_json,
-    chunk_to_json,
-    error_from_json,
-    error_to_json,
-    read_cassette,
-    write_cassette,
-)
-from pegboard_replay.requests import canonical, describe, difference, digest, nearest
-
-
-class ReplayMissError(ModelFault):
-    """A request is not in the cassette; the message shows the difference to the nearest one that is.
-
-    Nothing was sent. Record anew when the change is wanted.
-    """
-
-    code = "replay.miss"
-    exit_code = ExitCode.TASK_FAILED
-    default_hint = None
+from pegboard_replay.cassette import ModelEntry, RequestEntry
+from pegboard_replay.forms import chunk_from_json, chunks_to_json, error_from_json, error_to_json
+from pegboard_replay.player import Player, ReplayMissError
+from pegboard_replay.tape import Tape
 
 
 class RecordingModel(ModelBase):
@@ -41,17 +23,21 @@ class RecordingModel(ModelBase):
 
         model = RecordingModel(get_model_for_name("claude-…"), "cassettes/greeting.json")
 
-    The file is written after each answer, whole, so that a run that breaks leaves what it had. Faults are recorded
-    too; a request that is cancelled is not. What looks like a secret is masked; a secret that a model spells out over
-    several deltas is not recognised.
+    Each answer is written as it ends, so that a run that breaks off leaves what it had. Faults are recorded too. What
+    looks like a secret is masked, also where it is spelled out over several deltas. A `Tape` may take several models.
     """
 
-    def __init__(self, model: ModelBase, path: str | PathLike[str]) -> None:
-        self.provider = model.provider
-        self.name = model.name
-        self.path = Path(path)
+    def __init__(self, model: ModelBase, path: str | PathLike[str] | Tape, *, asked: str = "") -> None:
+        self.provider, self.name = model.provider, model.name
+        self.why, self.is_demo = model.why, model.is_demo
         self._model = model
-        self._cassette = Cassette(model=model.id, capabilities=model.capabilities(model.name), entries=[])
+        self._tape = path if isinstance(path, Tape) else Tape(path)
+        self._entry = ModelEntry(id=model.id, asked=asked, capabilities=model.capabilities(model.name), why=model.why)
+
+    @property
+    def path(self) -> Path:
+        """The cassette."""
+        return self._tape.path
 
     def capabilities(self, model: str) -> ModelCapabilities:
         return self._model.capabilities(model)
@@ -62,49 +48,62 @@ class RecordingModel(ModelBase):
     async def count_tokens(self, request: ModelRequest) -> int | None:
         return await self._model.count_tokens(request)
 
+    async def connect(self) -> None:
+        await self._model.connect()
+
     async def aclose(self) -> None:
         await self._model.aclose()
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
-        """Pass the chunks on, and keep them."""
-        form = canonical(request)
-        chunks: list[JsonObject] = []
+        """Pass the chunks on, and keep them. What ends the answer is passed on when its turn has come."""
+        self._tape.model(self._entry)
+        form, key = self._tape.forms.form(request)
+        n = self._tape.begin(f"request:{key}")
+        chunks: list[ModelChunk] = []
+
+        def kept(at: float, fault: BaseException | None = None, *, cut: bool = False) -> RequestEntry:
+            error = None if fault is None else error_to_json(fault)
+            entry = self._tape.request(request.run, form, key)
+            return msgspec.structs.replace(entry, chunks=chunks_to_json(chunks), error=error, at=at, n=n, cut=cut)
+
+        passed = 0
         try:
             async with aclosing(self._model.stream(request)) as answer:  # type: ignore[type-var]  # generators have aclose
                 async for chunk in answer:
-                    chunks.append(chunk_to_json(chunk))
-                    yield chunk
+                    chunks.append(chunk)
+                    if chunk.finish is None and passed == len(chunks) - 1:
+                        passed += 1
+                        yield chunk
         except Exception as exc:
-            self._keep(form, chunks, self._fault(exc))
+            fault = self._fault(exc)
+            await self._tape.arrive(lambda at: kept(at, fault))
             raise
-        self._keep(form, chunks)
+        except BaseException:  # cancelled, or closed by whoever reads
+            self._tape.put(kept(0.0, cut=True))
+            raise
+        await self._tape.arrive(kept)
+        for chunk in chunks[passed:]:
+            yield chunk
 
-    def _fault(self, exc: Exception) -> ModelFault:
+    def _fault(self, exc: Exception) -> Exception:
         if isinstance(exc, ModelFault):
             return exc
         return self.classify_error(exc) or ModelFault(f"{type(exc).__name__}: {exc}")
 
-    def _keep(self, form: JsonObject, chunks: list[JsonObject], fault: ModelFault | None = None) -> None:
-        error = error_to_json(fault) if fault is not None else None
-        self._cassette.entries.append(Entry(digest=digest(form), request=form, chunks=tuple(chunks), error=error))
-        # In the event loop: a cassette is a small file of a test, and a thread would outlive the test.
-        write_cassette(self.path, self._cassette)
-
 
 class ReplayModel(ModelBase):
-    """Answers from the cassette at `path`, under the name of the model that was recorded.
+    """Answers from the cassette at `path`, under the name of the first model that was recorded.
 
     Equal requests get their answers in the order of recording. A request that is not there, or is asked for more often
     than it was recorded, is a `ReplayMissError`.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
-        cassette = read_cassette(self.path)
-        self.provider, _, self.name = cassette.model.partition(":")
-        self._capabilities = cassette.capabilities
-        self._entries = by_digest(cassette.entries)
-        self._played: dict[str, int] = {}
+        self._player = Player(path)
+        self.path = self._player.path
+        first = next((entry for entry in self._player.entries if isinstance(entry, ModelEntry)), ModelEntry(id=":"))
+        self.provider, _, self.name = first.id.partition(":")
+        self._capabilities = first.capabilities
 
     def capabilities(self, model: str) -> ModelCapabilities:
         return self._capabilities
@@ -115,29 +114,41 @@ class ReplayModel(ModelBase):
         Raises:
             ReplayMissError: nothing was recorded for this request.
         """
-        entry = self._take(request)
+        _, entry = await self._player.request(request)
         for chunk in entry.chunks:
             yield chunk_from_json(chunk)
         if entry.error is not None:
             raise error_from_json(entry.error)
 
-    def _take(self, request: ModelRequest) -> Entry:
-        form = canonical(request)
-        key = digest(form)
-        recorded = self._entries.get(key, [])
-        position = self._played.get(key, 0)
-        if position >= len(recorded):
-            raise ReplayMissError(self._explain(request, form, len(recorded)))
-        self._played[key] = position + 1
-        return recorded[position]
 
-    def _explain(self, request: ModelRequest, form: JsonObject, times: int) -> str:
-        if times:
-            return f"`{self.path}` holds this request {times} times and it was asked once more:\n{describe(request)}"
-        closest = nearest(form, [entries[0].request for entries in self._entries.values()])
-        if closest is None:
-            return f"`{self.path}` holds no request; asked was:\n{describe(request)}"
-        return f"`{self.path}` does not hold this request; the nearest one differs:\n{difference(closest, form)}"
+class PlayedModel(ModelBase):
+    """A model of a replayed run: it answers when its turn has come, and under the name of the one it stands for."""
+
+    def __init__(self, player: Player, entry: ModelEntry, *, is_demo: bool = False) -> None:
+        self.provider, _, self.name = entry.id.partition(":")
+        self.why, self.is_demo = entry.why, is_demo
+        self._player = player
+        self._capabilities = entry.capabilities
+
+    def capabilities(self, model: str) -> ModelCapabilities:
+        return self._capabilities
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+        """Play what was recorded; what ends the answer when its turn has come.
+
+        Raises:
+            ReplayMissError: nothing was recorded for this request.
+        """
+        place, entry = await self._player.request(request)
+        chunks = [chunk_from_json(chunk) for chunk in entry.chunks]
+        ends = next((i for i, chunk in enumerate(chunks) if chunk.finish is not None), len(chunks))
+        for chunk in chunks[:ends]:
+            yield chunk
+        await self._player.turn(place)
+        for chunk in chunks[ends:]:
+            yield chunk
+        if entry.error is not None:
+            raise error_from_json(entry.error)
 
 
-__all__ = ["RecordingModel", "ReplayMissError", "ReplayModel"]
+__all__ = ["PlayedModel", "RecordingModel", "ReplayMissError", "ReplayModel"]

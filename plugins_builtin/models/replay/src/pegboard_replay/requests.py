@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from pegboard.types import Json, JsonObject, Message, ModelRequest, Secret, UnknownPart
@@ -24,6 +24,14 @@ _SECRET_VALUE: Final = re.compile(
     r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bAIza[\w-]{30,}|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bxox[abprs]-[\w-]{10,}"
     r"|\bAKIA[A-Z0-9]{16}\b|\b(?:Bearer|Basic)\s+[\w.~+/=-]{12,}|\beyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]+"
 )
+_SECRET_ASSIGNED: Final = re.compile(
+    r"""((?:password|passwd|secret|api[-_]?key|access[-_]?key|private[-_]?key)[\w-]*["']?\s*[:=]\s*["']?)[^\s"'\\,;{}\[\]]{4,}""",
+    re.IGNORECASE,
+)
+_TOO_COMMON: Final = re.compile("^key$")
+"""A name that in arguments and results is seldom that of a secret."""
+_COMPARED_REQUESTS: Final = 50
+"""To find the nearest of very many takes minutes."""
 _SHOWN_DIFF_LINES: Final = 60
 _SHOWN_MESSAGES: Final = 6
 _SHOWN_CHARACTERS: Final = 300
@@ -31,17 +39,57 @@ _SHOWN_CHARACTERS: Final = 300
 
 def canonical(request: ModelRequest) -> JsonObject:
     """The request as plain JSON: model, instructions, messages, tools, settings, output schema."""
-    data: JsonObject = {
-        "model": request.model,
-        "instructions": request.instructions,
-        "messages": [_message(message) for message in request.messages],
-        "tools": plain(request.tools),
-        "settings": _settings(request),
-        "output_schema": plain(request.output_schema),
-    }
-    _number_calls(data["messages"])
+    data = {**_head(request), "messages": [_message(message) for message in request.messages]}
+    _number_calls(data["messages"], {})
     masked: JsonObject = mask(data)
     return masked
+
+
+class Forms:
+    """The canonical forms of the requests of many runs. Only what is new in a conversation is made anew.
+
+    Secrets are scrubbed here, which is more than `canonical` masks: that is how cassettes of version 1 were made.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[_Known]] = {}
+
+    def form(self, request: ModelRequest) -> tuple[JsonObject, str]:
+        """The form of a request and its digest."""
+        known = self._known[request.run] = self._messages(request)
+        head = scrub(_head(request))
+        parts = [digest(head), *(each.digest for each in known)]
+        whole = hashlib.sha256("".join(parts).encode()).hexdigest()
+        return {**head, "messages": [each.form for each in known]}, whole
+
+    def _messages(self, request: ModelRequest) -> list[_Known]:
+        before = self._known.get(request.run, ())
+        same = 0
+        for known, message in zip(before, request.messages, strict=False):
+            if known.message is not message and known.message != message:
+                break
+            same += 1
+        now = list(before[:same])
+        numbers: dict[str, str] = {}
+        for known in now:
+            numbers.update(known.numbers)
+        for message in request.messages[same:]:
+            form, numbered = _message(message), dict(numbers)
+            _number_calls([form], numbers)
+            form = scrub(form)
+            new = {call: number for call, number in numbers.items() if call not in numbered}
+            now.append(_Known(message, form, digest(form), new))
+        return now
+
+
+class _Known(NamedTuple):
+    """A message of an earlier request."""
+
+    message: Message
+    form: JsonObject
+    digest: str
+    numbers: dict[str, str]
+    """The calls that are named in it first, and what stands for each."""
 
 
 def digest(form: JsonObject) -> str:
@@ -63,6 +111,22 @@ def mask(value: Json) -> Any:
     return _SECRET_VALUE.sub(MASK, value) if isinstance(value, str) else value
 
 
+def scrub(value: Json, name: str = "") -> Any:
+    """The value without what looks like a secret, stands under the name of one, or is assigned to one in a text.
+
+    Scrubbing twice gives the same as scrubbing once, so that what is asked for in a replay is found.
+    """
+    if isinstance(value, Mapping):
+        return {key: scrub(item, str(key)) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [scrub(item, name) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _SECRET_NAME.search(name) and not _TOO_COMMON.search(name):
+        return MASK
+    return _SECRET_ASSIGNED.sub(rf"\1{MASK}", _SECRET_VALUE.sub(MASK, value))
+
+
 def mask_named(value: Json, name: str = "") -> Any:
     """The value without strings that stand under a name for secrets, as in headers."""
     if isinstance(value, Mapping):
@@ -82,7 +146,7 @@ def describe(request: ModelRequest) -> str:
 
 
 def nearest(form: JsonObject, recorded: Sequence[JsonObject]) -> JsonObject | None:
-    """The recorded form that is most like this one."""
+    """The recorded form that is most like this one, among the first of many."""
     if not recorded:
         return None
     wanted = _lines(form)
@@ -92,7 +156,7 @@ def nearest(form: JsonObject, recorded: Sequence[JsonObject]) -> JsonObject | No
         matcher.set_seq1(_lines(other))
         return matcher.ratio()
 
-    return max(recorded, key=likeness)
+    return max(recorded[:_COMPARED_REQUESTS], key=likeness)
 
 
 def difference(recorded: JsonObject, asked: JsonObject) -> str:
@@ -110,13 +174,23 @@ def _settings(request: ModelRequest) -> JsonObject:
     return settings
 
 
+def _head(request: ModelRequest) -> JsonObject:
+    """Everything but the messages."""
+    return {
+        "model": request.model,
+        "instructions": request.instructions,
+        "tools": plain(request.tools),
+        "settings": _settings(request),
+        "output_schema": plain(request.output_schema),
+    }
+
+
 def _message(message: Message) -> JsonObject:
     return {"role": message.role, "parts": plain(message.parts)}
 
 
-def _number_calls(messages: Sequence[JsonObject]) -> None:
+def _number_calls(messages: Sequence[JsonObject], numbers: dict[str, str]) -> None:
     """Replace the ids of calls by their order, which keeps what belongs together and forgets what chance made."""
-    numbers: dict[str, str] = {}
     for message in messages:
         for part in message["parts"]:
             for key in ("id", "call_id"):
@@ -154,4 +228,6 @@ def _shown_part(part: JsonObject) -> str:
             return f"<{kind}>"
 
 
-__all__ = ["MASK", "canonical", "describe", "difference", "digest", "mask", "mask_named", "nearest", "plain"]
+__all__ = [
+    "MASK", "Forms", "canonical", "describe", "difference", "digest", "mask", "mask_named", "nearest", "plain", "scrub",
+]  # fmt: skip

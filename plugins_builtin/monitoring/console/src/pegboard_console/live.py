@@ -222,6 +222,11 @@ class Live:
             self.screen.show(self._ready(force=True, all=True), ())
             self._detach()
 
+    def settle(self) -> None:
+        """Say what waits for the end of an answer: it has ended, and a person is about to type."""
+        if not self._roots:
+            self.stop(closing=True)
+
     def _answer_follows(self) -> bool:
         """See to it that what is left to say comes behind the answer, of which the last pieces may still be on the way.
 

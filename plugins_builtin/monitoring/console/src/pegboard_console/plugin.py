@@ -92,6 +92,8 @@ class Plugin:
             self._colour = False
         if stream is not None and may_be_live(self._settings.live, stream, output):
             self._live = display.Live(stream, self._said, self._coloured, self._only_lines, output)
+            if output is not None:
+                output.before_prompt.append(self._live.settle)
             self._unsaid = frozenset()
 
     async def deactivate(self, ctx: HostContext) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,6 +22,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Nothing is repeated that would begin later than this after the first failure."""
     fallbacks: tuple[str, ...] = ()
     """Models, or `agent:NAME`, to go on with where a model fails, in order; an agent's own `fallbacks` lead."""
+    at_limit: Literal["stop", "degrade", "ask"] = "stop"
+    """Where a request would pass a limit of tokens, money or requests: end the run, go on with what `cheaper` names,
+    or ask for as much again as the limit is."""
+    cheaper: tuple[str, ...] = ()
+    """Models to go on with where the budget is short, in order."""
     most_output_tokens: Annotated[int, msgspec.Meta(ge=1)] = 32_000
     """How far the output limit is raised where an answer was cut at it."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from pegboard import hookimpl
 from pegboard.errors import ModelRateLimitedError
 from pegboard.interfaces import Call, HostContext, RunContext
@@ -9,7 +11,7 @@ from pegboard.types import Failure, ModelRequest, ModelResponse, RecoveryDecisio
 
 from pegboard_recovery.config import Settings
 from pegboard_recovery.gate import Gate
-from pegboard_recovery.policy import Case, decide, settings_of
+from pegboard_recovery.policy import Case, Uniform, decide, settings_of
 
 
 class Plugin:
@@ -29,7 +31,7 @@ class Plugin:
     @hookimpl
     async def recover(self, ctx: RunContext, failure: Failure) -> RecoveryDecision | None:
         """Again, otherwise, elsewhere, or not at all."""
-        return decide(Case(self._settings, ctx, failure))
+        return decide(Case(self._settings, ctx, failure), uniform=_chance(ctx, failure))
 
     @hookimpl(position="innermost")
     async def model_request(self, ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:
@@ -46,6 +48,11 @@ class Plugin:
             raise
         gate.answered(began)
         return response
+
+
+def _chance(ctx: RunContext, failure: Failure) -> Uniform:
+    """Chance that is the same in a replay of the run, and another one in every other run."""
+    return random.Random(f"{ctx.run}/{failure.step}/{failure.attempt}").uniform
 
 
 async def _pass(ctx: RunContext, gate: Gate, provider: str) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from pegboard.errors import ModelFault, PegboardError, describe
+from pegboard.errors import BudgetExceededError, ConfigError, ModelFault, PegboardError, describe
 from pegboard.interfaces import RunContext
-from pegboard.types import Abort, Alternative, Failure, Fallback, RecoveryDecision, Retry
+from pegboard.types import Abort, Alternative, Extend, Failure, Fallback, RecoveryDecision, Retry
 
 from pegboard_recovery.config import Settings
 
@@ -43,6 +43,8 @@ def decide(case: Case, *, uniform: Uniform = random.uniform) -> RecoveryDecision
     error = failure.error
     if not isinstance(error, PegboardError):
         return None
+    if isinstance(error, BudgetExceededError):
+        return _at_limit(case, error)
     if _is_spent(case.ctx):
         return Abort(reason="the budget is used up")
     if isinstance(error, ModelFault) and error.retryable:
@@ -74,25 +76,14 @@ def _again(case: Case, uniform: Uniform) -> Retry | None:
     # Without a step the failure is one of a child run that has tried for itself: repeats on two levels multiply.
     if not failure.repeatable or "model.request#" not in (failure.step or ""):
         return None
-    repeats = _repeats(failure)
-    if repeats + 1 >= settings.attempts:
+    if failure.repeats + 1 >= settings.attempts:
         return None
-    most_s = min(settings.backoff_s * 2.0**repeats, settings.backoff_most_s)
+    most_s = min(settings.backoff_s * 2.0**failure.repeats, settings.backoff_most_s)
     delay_s = max(uniform(0.0, most_s), getattr(failure.error, "retry_after_s", None) or 0.0)
     left_s = ctx.budget.remaining("seconds")
     if failure.failing_s + delay_s > settings.deadline_s or (left_s is not None and delay_s >= left_s):
         return None
     return Retry(delay_s=delay_s, reason=failure.code)
-
-
-def _repeats(failure: Failure) -> int:
-    """How often the present model was asked again."""
-    count = 0
-    for decision in reversed(failure.decided):
-        if isinstance(decision, Fallback):
-            break
-        count += 1
-    return count
 
 
 # --- elsewhere ---------------------------------------------------------------------------------------------------
@@ -106,6 +97,20 @@ def _elsewhere(case: Case) -> Fallback | Abort:
         if target not in (*failure.fallbacks, failed, f"agent:{ctx.agent.name}"):
             return Fallback(target=target, reason=f"`{failure.code}`")
     return Abort(reason=f"nothing is left to try after `{failure.code}`")
+
+
+# --- at the limit ------------------------------------------------------------------------------------------------
+
+
+def _at_limit(case: Case, short: BudgetExceededError) -> Fallback | Extend | None:
+    """A cheaper model, or as much again as the limit is where that is approved; `None` is the end."""
+    settings, ctx, failure = case
+    if settings.at_limit == "ask":
+        return Extend(amount=max(short.limit, short.short), reason=short.message)
+    for target in settings.cheaper if settings.at_limit == "degrade" else ():
+        if target not in (*failure.fallbacks, ctx.agent.config.model):
+            return Fallback(target=target, reason=f"the budget of {short.limit:g} {short.unit} is nearly used up")
+    return None
 
 
 # --- otherwise ---------------------------------------------------------------------------------------------------
@@ -172,8 +177,18 @@ ALTERNATIVES: Final[Mapping[str, Callable[[Case], Alternative | None]]] = {
 
 
 def settings_of(config: Any) -> Settings:
-    """The settings, as the board hands them over."""
-    return msgspec.convert(config or {}, Settings)
+    """The settings, as the board hands them over.
+
+    Raises:
+        ConfigError: a cheaper model is to be taken, and none is named.
+    """
+    settings = msgspec.convert(config or {}, Settings)
+    if settings.at_limit == "degrade" and not settings.cheaper:
+        raise ConfigError(
+            "plugin `recovery`: `at_limit` is `degrade`, and `cheaper` names no model to go on with",
+            hint="peg config set plugins.recovery.cheaper '[\"MODEL\"]'",
+        )
+    return settings
 
 
 __all__ = [

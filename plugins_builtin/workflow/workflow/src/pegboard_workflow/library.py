@@ -14,12 +14,13 @@ from typing import Final, NamedTuple, Unpack
 from pegboard import config
 from pegboard.errors import PegboardError, UntrustedConfigError
 from pegboard.regular import read_regular
+from pegboard_plainyaml import MAX_BYTES
 
 from pegboard_workflow.agent import Allowed, WorkflowAgent
 from pegboard_workflow.check import problems_of
 from pegboard_workflow.errors import Problem, WorkflowInvalidError
 from pegboard_workflow.model import Workflow, workflow_of
-from pegboard_workflow.yamlfile import MAX_BYTES, read_yaml
+from pegboard_workflow.yamlfile import read_yaml
 
 FOLDER: Final = "workflows"
 SUFFIXES: Final = (".yaml", ".yml")

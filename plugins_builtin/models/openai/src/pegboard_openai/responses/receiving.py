@@ -21,11 +21,12 @@ _MISSING: Final = "an event of the stream is missing or out of place"
 
 
 class Receiving:
-    """One response while it is streamed."""
+    """One response while it is streamed. `secret` gives what no error may repeat."""
 
-    def __init__(self, sending: Sending, model: str) -> None:
+    def __init__(self, sending: Sending, model: str, secret: Callable[[], str | None]) -> None:
         self._sending = sending
         self._model = model
+        self._secret = secret
         self._came = False
         self._items: dict[int, Item] = {}
         self._refused = False
@@ -160,10 +161,10 @@ class Receiving:
     def _failed(self, event: Any) -> Iterable[ModelChunk]:
         error = event.response.error
         message = getattr(error, "message", None) or "the response failed, and nothing says why"
-        raise fault_in_stream(message, _codes(error), usage=_used(event.response))
+        raise fault_in_stream(message, _codes(error), usage=_used(event.response), secret=self._secret())
 
     def _error(self, event: Any) -> Iterable[ModelChunk]:
-        raise fault_in_stream(event.message, _codes(event))
+        raise fault_in_stream(event.message, _codes(event), secret=self._secret())
 
     def _end(self) -> ModelChunk:
         if not self._came:

@@ -22,9 +22,12 @@ from pegboard_testing.conformance.roles.drivers import (
     SecretsSuite,
     VectorStoreSuite,
 )
+from pegboard_testing.conformance.roles.keyed import KeyedPluginSuite
 from pegboard_testing.conformance.roles.manifest import ManifestSuite
 from pegboard_testing.conformance.roles.model import ModelSuite
 from pegboard_testing.conformance.roles.plugins import AgentSuite, GateSuite, ModuleSuite, ObserverSuite
+from pegboard_testing.conformance.roles.provider import ProviderSuite, Refusal
+from pegboard_testing.conformance.roles.situations import Play, Situation, SituationSuite
 from pegboard_testing.conformance.roles.store import ConversationStoreSuite, StoreControlSuite, StoreSuite
 from pegboard_testing.conformance.roles.tool import ToolSuite
 
@@ -38,13 +41,19 @@ __all__ = [
     "EnvironmentSuite",
     "FilesSuite",
     "GateSuite",
+    "KeyedPluginSuite",
     "ManifestSuite",
     "ModelSuite",
     "ModuleSuite",
     "ObserverSuite",
+    "Play",
     "ProcessSuite",
+    "ProviderSuite",
+    "Refusal",
     "SandboxSuite",
     "SecretsSuite",
+    "Situation",
+    "SituationSuite",
     "StoreControlSuite",
     "StoreSuite",
     "ToolSuite",
