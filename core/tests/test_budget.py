@@ -124,7 +124,7 @@ def test_a_warning_comes_once_for_each_unit() -> None:
     warned: list[tuple[str, str, float, float]] = []
     budget = Account(ResourceLimits(tokens=10), FakeClock(), warn=lambda *what: warned.append(what))
     for _ in range(5):
-        budget.reserve({"tokens": 2})
+        budget.reserve({"tokens": 2}).settle({})
 
     assert warned == [("run", "tokens", 0.8, 10)]
 
@@ -488,3 +488,17 @@ async def test_no_account_is_opened_where_nothing_is_limited(bench: Bench) -> No
     assert result.output is not UNSET
     assert not run.is_bounded
     assert run.budget.remaining("tokens") is None
+
+
+def test_nobody_is_warned_of_what_is_only_set_aside() -> None:
+    """A request that may need the whole rest mostly needs little of it."""
+    warned: list[tuple[str, str, float, float]] = []
+    budget = Account(ResourceLimits(tokens=10), FakeClock(), warn=lambda *what: warned.append(what))
+    first, second = budget.reserve({"tokens": 6}), budget.reserve({"tokens": 4})
+    first.settle({"tokens": 1})
+
+    assert warned == []
+
+    second.settle({"tokens": 8})
+
+    assert warned == [("run", "tokens", 0.9, 10)]

@@ -91,7 +91,8 @@ async def test_a_message_may_be_more_than_text(board: Pegboard) -> None:
     message = Message("user", Message.user("look").parts, "m1", {"from": "ann"})
     await conversation.send(message)
 
-    assert conversation.messages[0] == message
+    said = conversation.messages[0]
+    assert (said.parts, said.id, (said.metadata or {})["from"]) == (message.parts, "m1", "ann")
 
 
 # --- routing -----------------------------------------------------------------------------------------------------

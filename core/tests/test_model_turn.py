@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pegboard import Agent, Message, ModelBase, tool
 from pegboard.assembling import Assembler, parse_call
-from pegboard.errors import ModelFault, ModelRateLimitedError, ModelStreamError
+from pegboard.errors import AgentError, ModelFault, ModelRateLimitedError, ModelStreamError
 from pegboard.types import (
     Citation,
     File,
@@ -17,6 +17,7 @@ from pegboard.types import (
     ModelChunk,
     ModelRequest,
     ModelResponse,
+    ModelSettings,
     Opaque,
     Text,
     Thinking,
@@ -44,6 +45,13 @@ def assembled(*chunks: ModelChunk) -> tuple[ModelResponse, list[tuple[str, Any]]
     answer = Assembler("p:m")
     events = [event for chunk in chunks for event in answer.add(chunk)]
     return answer.response(), [(event.type, event.content) for event in events]
+
+
+@pytest.mark.parametrize("thinking", ["huge", -1, 1.5, True])
+def test_a_level_of_thinking_that_there_is_not(thinking: Any) -> None:
+    """It is refused where it is written, and not by a provider."""
+    with pytest.raises(AgentError, match="the setting `thinking`"):
+        ModelSettings(thinking=thinking)
 
 
 # --- chunks ------------------------------------------------------------------------------------------------------
@@ -278,6 +286,23 @@ async def test_an_answer_with_usage_may_be_empty() -> None:
     response = await Rude(ModelChunk(finish=Finish("stop", Usage(3, 0)))).send(REQUEST, None)
 
     assert (response.parts, response.usage) == ((), Usage(3, 0))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(10, 1, cache_read_tokens=11),
+        Usage(10, 1, cache_read_tokens=6, cache_write_tokens=5),
+        Usage(10**22, 1),
+        Usage(10, -1),
+    ],
+    ids=["more cached than read", "more cached and written than read", "no number of tokens", "negative"],
+)
+async def test_a_count_that_cannot_be_is_unknown(usage: Usage) -> None:
+    """Else an answer could cost less than nothing, and a budget would grow by it."""
+    response = await Rude(ModelChunk(text="x"), ModelChunk(finish=Finish("stop", usage))).send(REQUEST, None)
+
+    assert (response.text, response.usage.total_tokens, response.usage.requests) == ("x", None, 1)
 
 
 async def test_a_model_without_stream_says_so() -> None:

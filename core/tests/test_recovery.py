@@ -209,11 +209,12 @@ async def test_a_fallback_to_another_agent(bench: Bench) -> None:
 
 
 async def test_a_fallback_that_is_not_there_ends_the_run(bench: Bench) -> None:
-    """A decision that cannot be applied is the error of the run."""
+    """With the failure that it was to help out of; what was missing is said beside it."""
     bench.plug(recover=recover(Doctor(Fallback(target="nowhere"))))
     result = await bench.run(ScriptedModel([DOWN]))
 
-    assert getattr(result.error, "code", None) == "model.none"
+    assert getattr(result.error, "code", None) == "model.server_error"
+    assert [(part.what, part.code) for part in result.degraded] == [("fallback `nowhere`", "model.none")]
 
 
 @pytest.mark.parametrize("decision", [Abort(reason="enough"), None])
@@ -576,6 +577,13 @@ async def test_usage_of_void_attempts_counts(bench: Bench) -> None:
     result = await bench.run(ScriptedModel([fault, turn("ok", usage=Usage(1, 1, 0, 0, 0, source="provider"))]))
 
     assert (result.usage.input_tokens, result.usage.output_tokens, result.usage.requests) == (11, 6, 2)
+
+
+async def test_an_end_that_nobody_knows_is_said(bench: Bench) -> None:
+    """An answer may be less than whole, where its provider has a word for its end that is new."""
+    result = await bench.run(ScriptedModel([turn("half an ans", finish="other")]))
+
+    assert (result.output, [part.what for part in result.degraded]) == ("half an ans", ["an answer"])
 
 
 # --- limits ------------------------------------------------------------------------------------------------------

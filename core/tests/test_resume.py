@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pegboard import Agent, Message, RunResult, ToolContext, tool
+from pegboard import Agent, Message, ModelBase, RunResult, ToolContext, hookimpl, tool
 from pegboard.errors import JournalDivergedError, ModelServerError, StorageExhaustedError, ToolUnsafeUnknownError
-from pegboard.interfaces import RunRow
+from pegboard.interfaces import Call, RunRow
 from pegboard.journal import BLOB_AT_BYTES, Journal
 from pegboard.memory import MemoryStore
 from pegboard.runs import inputs_of
@@ -19,6 +19,9 @@ from pegboard.types import (
     Approval,
     Ask,
     Fallback,
+    ModelChunk,
+    ModelRequest,
+    ModelResponse,
     Principal,
     ResourceLimits,
     Retry,
@@ -28,10 +31,14 @@ from pegboard.types import (
     tool_result,
 )
 from pegboard_replay import Gate, ScriptedModel, call, turn
-from pegboard_testing import FakeClock, FakeTool
+from pegboard_testing import FakeClock, FakeTool, MakeBoard
 
 if TYPE_CHECKING:
     from core.tests.conftest import Bench
+
+
+PROMPT_READ = ModelChunk(usage=Usage(1, 0, source="provider"))
+"""What a provider counts before an answer that is stopped."""
 
 
 async def interrupted(bench: Bench, gate: Gate, model: ScriptedModel | None, **options: Any) -> RunResult:
@@ -107,13 +114,13 @@ async def test_usage_and_cost_count_over_all_lives(bench: Bench) -> None:
         """Delegate."""
         return str((await ctx.run.call_agent(Agent("child", model="m"), "hi")).output)
 
-    script: list[Any] = [turn(call("delegate"), usage=Usage(3, 0)), turn("half", gate)]
+    script: list[Any] = [turn(call("delegate"), usage=Usage(3, 0)), turn(PROMPT_READ, gate)]
     before = await interrupted(bench, gate, ScriptedModel(script), tools=[delegate])
     result = await bench.resume(before, ScriptedModel([turn("whole", usage=Usage(2, 0))]), tools=[delegate])
 
     assert result.output == "whole"
     assert bench.results(result)[0].text == "child"
-    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (10, 3, 10.0)
+    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (11, 4, 11.0)
 
 
 async def test_the_usage_of_a_child_that_is_read_back_counts(make_bench: type[Bench]) -> None:
@@ -122,7 +129,8 @@ async def test_the_usage_of_a_child_that_is_read_back_counts(make_bench: type[Be
         bench = make_bench(store=store)
         gate = Gate()
         bench.models["m"] = ScriptedModel([turn("child", usage=Usage(5, 0, source="provider"))])
-        bench.models["own"] = ScriptedModel([turn("half", gate), turn("whole", usage=Usage(2, 0, source="provider"))])
+        own = [turn(PROMPT_READ, gate), turn("whole", usage=Usage(2, 0, source="provider"))]
+        bench.models["own"] = ScriptedModel(own)
 
         class Parent(Agent):
             async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
@@ -133,7 +141,7 @@ async def test_the_usage_of_a_child_that_is_read_back_counts(make_bench: type[Be
         before = await interrupted(bench, gate, None, agent=agent)
         result = await (stored(bench, before, None, agent=agent) if store else bench.resume(before, None, agent=agent))
 
-        assert (result.usage.input_tokens, result.usage.requests) == (7, 2)
+        assert (result.usage.input_tokens, result.usage.requests) == (8, 3)
 
 
 async def test_a_child_that_is_read_back_says_what_it_did_without(make_bench: type[Bench]) -> None:
@@ -167,7 +175,7 @@ async def test_what_children_inside_a_step_used_counts(make_bench: type[Bench], 
     bench.price("scripted:script", input=1_000_000, output=0)
     failing: list[Any] = [turn(call("act", n=1), usage=Usage(4, 0)), ModelServerError("down")]
     bench.models |= {"m": ScriptedModel([turn("child", usage=Usage(5, 0))]), "failing": ScriptedModel(failing)}
-    bench.models["own"] = ScriptedModel([turn("half", gate), turn("whole", usage=Usage(2, 0))])
+    bench.models["own"] = ScriptedModel([turn(PROMPT_READ, gate), turn("whole", usage=Usage(2, 0))])
 
     class Parent(Agent):
         async def execute(self, ctx: Any, state: RunState, turns: Any) -> RunState:
@@ -186,7 +194,7 @@ async def test_what_children_inside_a_step_used_counts(make_bench: type[Bench], 
     before = await interrupted(bench, gate, None, agent=agent)
     result = await (stored if bench.store else type(bench).resume)(bench, before, None, agent=agent)
 
-    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (11, 3, 11.0)
+    assert (result.usage.input_tokens, result.usage.requests, result.cost_usd) == (12, 4, 12.0)
 
 
 async def test_a_budget_counts_over_all_lives(bench: Bench) -> None:
@@ -288,7 +296,7 @@ async def test_what_a_run_began_with_is_in_the_store(make_bench: type[Bench]) ->
 
         inputs, found = inputs_of(row)
         assert inputs == given
-        assert found == {"history": history, **options, "explain": False, "target": None}
+        assert found == {"history": history, **options, "explain": False, "target": None, "model": None}
         assert isinstance(row, RunRow)
         assert (row.state, row.agent) == ("done", "agent")
 
@@ -555,3 +563,122 @@ async def test_finished_calls_of_an_interrupted_turn_survive(bench: Bench) -> No
     result = await bench.resume(before, ScriptedModel(["ok"]), tools=[act, pay])
 
     assert (len(act.calls), len(pay.keys), result.output) == (1, 2, "ok")
+
+
+# --- what came to nothing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a store"])
+async def test_what_was_stopped_counts_in_the_next_life(make_bench: type[Bench], kept: str) -> None:
+    """A request that nobody waited for may have to be paid: unknown stays unknown, and is not 0."""
+    bench = make_bench(store=MemoryStore() if kept == "in a store" else None)
+    gate = Gate()
+    before = await interrupted(bench, gate, ScriptedModel([turn("half", gate)]))
+    model = ScriptedModel([turn("whole", usage=Usage(2, 1, source="provider"))])
+    result = await (stored if bench.store else type(bench).resume)(bench, before, model)
+
+    assert (before.usage.requests, before.usage.input_tokens) == (1, None)
+    assert (result.usage.requests, result.usage.input_tokens, result.cost_usd) == (2, None, None)
+
+
+async def test_failed_attempts_are_counted_against_the_budget_of_each_life(make_bench: type[Bench]) -> None:
+    """Resuming again and again is no way to spend a budget again and again."""
+    bench = make_bench(store=MemoryStore())
+    limits = ResourceLimits(tokens=5000)
+    used = ModelServerError("cut", usage=Usage(2000, 1000, source="provider"), stream_started=True)
+    before = await bench.run(ScriptedModel([used]), limits=limits)
+    model = ScriptedModel([used, "never"])
+    second = await stored(bench, before, model, limits=limits)
+    third = await stored(bench, second, model, limits=limits)
+
+    assert [result.usage.total_tokens for result in (before, second, third)] == [3000, 6000, 6000]
+    assert (third.end_reason, len(model.requests)) == ("budget", 1)
+
+
+async def test_a_stopped_answer_is_estimated_where_a_limit_holds(bench: Bench) -> None:
+    """What was read of it, and what was asked: so that a budget is not used up by what it reserved."""
+    gate = Gate()
+    limits = ResourceLimits(tokens=5000)
+    before = await interrupted(bench, gate, ScriptedModel([turn("x" * 400, gate)]), limits=limits)
+
+    assert (before.usage.output_tokens, before.usage.source) == (100, "estimated")
+    assert 0 < (before.usage.input_tokens or 0) < 50
+
+
+async def test_what_was_never_sent_costs_nothing(bench: Bench) -> None:
+    """A run that is stopped while something stands before its model."""
+    gate = Gate()
+
+    async def model_request(request: ModelRequest, call_next: Call) -> ModelResponse:
+        await gate.wait()
+        return await call_next(request)  # type: ignore[no-any-return]
+
+    bench.plug(model_request=model_request)
+    before = await interrupted(bench, gate, ScriptedModel(["never"]))
+
+    assert (before.usage.requests, before.usage.total_tokens, before.cost_usd) == (0, 0, 0.0)
+
+
+async def test_a_run_that_cannot_be_taken_up_is_what_it_was(make_bench: type[Bench]) -> None:
+    """A run that is done stays done, where its agent is another one by now."""
+    bench = make_bench(store=MemoryStore())
+    done = await bench.run(ScriptedModel(["ok"]), agent=Agent("agent", instructions="Be kind."))
+    again = await stored(bench, done, ScriptedModel(["no"]), agent=Agent("agent", instructions="Be brief."))
+
+    assert isinstance(again.error, JournalDivergedError)
+    assert bench.store is not None
+    row = (await bench.store.load(done.run))[0]
+    assert (row.state, row.summary["end_reason"]) == ("done", "completed")  # type: ignore[index]
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+class Named:
+    """Two providers; whichever is first is ready."""
+
+    def __init__(self, *order: str) -> None:
+        self.made = {name: ScriptedModel(["half", "whole"] * 3, name=name) for name in ("a", "b")}
+        self._order = order
+
+    @hookimpl
+    def provide_model(self, name: str) -> ModelBase | None:
+        found = self.made.get(self._order[0] if name == "auto" else name.partition(":")[2])
+        if found is not None:
+            found.provider = "named"
+        return found
+
+
+@pytest.mark.parametrize("asked", [None, "named:a"])
+async def test_a_run_goes_on_with_the_model_it_began_with(make_board: MakeBoard, asked: str | None) -> None:
+    """Also in another process where another one is ready by now: nobody else is told of the task."""
+    store = MemoryStore()
+    first, second = Named("a"), Named("b")
+    first.made["a"] = ScriptedModel([call("act"), ModelServerError("down")], name="a")
+    board = await make_board(plugins=[first], store=store)
+    options: Any = {"model": asked} if asked else {}
+    agent = await board.add_agent(Agent("agent", tools=[FakeTool("act")]))
+    await board.run(agent, "secret", run="r1", check=False, **options)
+    other = await make_board(plugins=[second], store=store)
+    await other.add_agent(Agent("agent", tools=[FakeTool("act")]))
+    result = await other.resume("r1")
+
+    assert result.output == "half"
+    assert [len(model.requests) for model in second.made.values()] == [1, 0]
+
+
+async def test_the_model_of_a_run_leads(make_board: MakeBoard) -> None:
+    """Over that of its agent, and for child runs whose agents name none."""
+    named = Named("b")
+
+    @tool(effect="pure")
+    async def delegate(ctx: ToolContext) -> str:
+        """Delegate."""
+        return str((await ctx.run.call_agent(Agent("child"), "hi")).output)
+
+    named.made["a"] = ScriptedModel([call("delegate"), "of the child", "done"], name="a")
+    board = await make_board(plugins=[named])
+    result = await board.run(Agent("agent", model="named:b", tools=[delegate]), "go", model="named:a")
+
+    assert result.output == "done"
+    assert [len(model.requests) for model in named.made.values()] == [3, 0]

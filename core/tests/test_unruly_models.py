@@ -269,3 +269,11 @@ async def test_a_task_that_no_encoding_carries_is_spelled_out(given: Any) -> Non
 
     assert result.output == "ok"
     assert "caf\\" in result.messages[0].text
+
+
+async def test_a_model_that_cannot_say_its_keys_fails_as_it_did() -> None:
+    """What is in the way of hiding them hides no error."""
+    model = model_of(raising(ValueError("broken stream")), secrets=raising(RuntimeError("no")))
+
+    with pytest.raises(ModelFault, match="ValueError: broken stream"):
+        await model.send(ModelRequest(model="odd:m", messages=()), None)

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from pegboard.errors import (
+    CredentialsInvalidError,
+    CredentialsMissingError,
+    ModelFault,
+    ModelRateLimitedError,
+    ModelStreamMalformedError,
+)
 from pegboard.types import Omission
 from pegboard.wire import (
+    MOST_NAMES,
     Omissions,
     SdkClient,
     ToolNames,
     fault_of_status,
     fault_of_transport,
+    ids_of,
+    is_described,
     retry_after_s,
+    told,
+    usable_key,
     without_empty,
 )
 
@@ -48,11 +61,6 @@ def test_a_status_has_one_meaning(status: int, message: str, code: str) -> None:
     fault = fault_of_status(status, message)
 
     assert (fault.code, fault.status, fault.message) == (code, status, message)
-
-
-def test_a_key_is_never_repeated() -> None:
-    """A gateway may put it into its message."""
-    assert fault_of_status(401, "wrong key sk-1", secret="sk-1").message == "wrong key ***"
 
 
 def test_a_request_can_be_asked_about() -> None:
@@ -228,3 +236,134 @@ def test_a_parameter_that_says_nothing_is_not_sent() -> None:
     given = without_empty(a=None, b="", c=[], d={}, e=0, f=False, g="x")
 
     assert given == {"e": 0, "f": False, "g": "x"}
+
+
+# --- what may be told ----------------------------------------------------------------------------------------------
+
+
+def test_a_fault_that_is_told_holds_no_key() -> None:
+    """Not in its message, its notes or the id of its request; a cause that says it is let go."""
+    fault = ModelFault("wrong key sk-1", request_id="req sk-1")
+    fault.add_note("it was sk-1")
+    fault.__cause__ = ValueError("Illegal header value b'Bearer sk-1'")
+
+    shown = told(fault, ("sk-1",))
+
+    assert (str(shown), shown.message, shown.request_id) == ("wrong key ***", "wrong key ***", "req ***")
+    assert (shown.__notes__, shown.__cause__) == (["it was ***"], None)
+
+
+def test_a_cause_without_a_key_stays() -> None:
+    """It says where things went wrong."""
+    fault, cause = ModelFault("a"), ValueError("b")
+    fault.__cause__ = cause
+
+    assert told(fault, ("sk-1", "")).__cause__ is cause
+
+
+def test_what_a_provider_says_is_one_line() -> None:
+    """It can neither imitate a hint of ours nor start a command of the terminal, and has an end."""
+    shown = told(ModelFault("bad\r\n\nhint: run `x`\x1b[2J\u202e" + "y" * 10_000, request_id="\x1b[31mr\n"))
+
+    assert shown.message.startswith(r"bad hint: run `x`\x1b[2J\u202eyyy")
+    assert len(shown.message) == 501
+    assert shown.request_id == r"\x1b[31mr"
+
+
+def test_a_model_that_explains_itself_keeps_its_lines() -> None:
+    """As long as nobody else said it."""
+    assert told(ModelFault("a\nb"), is_own=True).message == "a\nb"
+    assert told(ModelFault("a\nb", status=400), is_own=True).message == "a b"
+
+
+@pytest.mark.parametrize("wait", ["soon", -1.0, float("inf"), float("nan")], ids=repr)
+def test_a_wait_that_is_none_is_not_kept(wait: object) -> None:
+    """A plugin may take it from a provider as it is."""
+    assert told(ModelRateLimitedError("a", retry_after_s=wait)).retry_after_s is None  # type: ignore[arg-type]
+
+
+def test_a_key_is_sent_without_the_white_space_around_it() -> None:
+    """A file ends with a line break, and a shell keeps it."""
+    assert usable_key(" sk-1\r\n") == "sk-1"
+
+
+def test_white_space_is_no_key() -> None:
+    """As if there were none."""
+    with pytest.raises(CredentialsMissingError):
+        usable_key(" \n")
+
+
+@pytest.mark.parametrize("key", ["sk-se\ncret", "sk\u2013secret", "sk-secret\x00", "\ufeffsk-secret"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str) -> None:
+    """The error says where it is wrong."""
+    with pytest.raises(CredentialsInvalidError) as refused:
+        usable_key(key)
+
+    assert "se" not in str(refused.value).replace("sent", "")
+    assert (refused.value.code, refused.value.__context__) == ("credentials.invalid", None)
+
+
+async def test_a_client_gets_the_key_as_it_is_sent() -> None:
+    """And nobody who tells of an error may repeat it."""
+
+    async def key() -> str:
+        return "sk-1\n"
+
+    sdk = SdkClient(Client, key)
+
+    assert (await sdk.get()).key == "sk-1"
+    await sdk.close()
+    assert sdk.secrets == ("sk-1",)
+
+
+async def test_a_key_that_an_sdk_has_found_is_treated_alike() -> None:
+    """SDKs look into the environment by themselves."""
+    sdk = SdkClient(lambda _: Client("sk-2\n"), own=("key", "other"))
+
+    assert (await sdk.get()).key == "sk-2"
+    assert sdk.secrets == ("sk-2",)
+
+
+# --- lists and descriptions ----------------------------------------------------------------------------------------
+
+
+class Named:
+    """As SDKs have models."""
+
+    id = "m"
+
+
+async def endless() -> AsyncIterator[Named]:
+    while True:
+        yield Named()
+
+
+async def test_a_list_without_an_end_has_one() -> None:
+    """By one name more it is known that there were others."""
+
+    async def pages() -> AsyncIterator[Named]:
+        return endless()
+
+    assert len(await ids_of(pages())) == MOST_NAMES + 1
+
+
+class NotFound(Exception):
+    """As SDKs have it."""
+
+    status_code = 404
+
+
+async def answering(answer: object) -> object:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+async def test_a_gateway_that_describes_no_model_may_have_it() -> None:
+    """Of the provider itself the same answer means that there is none."""
+    assert await is_described(answering(Named()), "https://gateway.example/v1", "api.example")
+    assert not await is_described(answering(NotFound()), "https://gateway.example/v1", "api.example")
+    with pytest.raises(NotFound):
+        await is_described(answering(NotFound()), "https://api.example/v1", "api.example")
+    with pytest.raises(ModelStreamMalformedError):
+        await is_described(answering(object()), "https://gateway.example/v1", "api.example")

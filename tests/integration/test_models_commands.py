@@ -77,7 +77,9 @@ PROVIDERS = (
         400,
     ),
 )
-EACH = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.plugin)
+_ALL = [PROVIDERS[0], *(pytest.param(provider, marks=pytest.mark.slow) for provider in PROVIDERS[1:])]
+EACH = pytest.mark.parametrize("provider", _ALL, ids=lambda provider: provider.plugin)
+"""Each takes a process or two: one provider stands for all, and the sweep walks through the others."""
 
 
 class Peg:
@@ -171,6 +173,7 @@ def test_a_key_is_named_by_its_place(peg: Peg, wire: WireServer, provider: Provi
 
     assert provider_of(found, provider.plugin)["why"] == f"there is a key at `env:{provider.variable}`"
     assert provider_of(found, provider.plugin)["ready"] == "yes"
+    assert provider_of(found, provider.plugin)["models"] == [found["data"]["auto"]["model"]]
     assert found["data"]["auto"]["model"].startswith(f"{provider.plugin}:")
     assert wire.requests == []
 
@@ -226,6 +229,19 @@ def test_remote_takes_nothing_else_for_a_list(peg: Peg, wire: WireServer, provid
     entry = provider_of(peg.json("models", "list", "--remote"), provider.plugin)
 
     assert (entry["models"], entry["code"]) == ([], "model.stream_malformed")
+
+
+def test_remote_ends_with_a_list_that_does_not(peg: Peg, wire: WireServer) -> None:
+    """A server may say for ever that there is more; what came is listed, and that it was cut."""
+    anthropic = PROVIDERS[0]
+    peg.key(anthropic, wire.url)
+    many = [{**_CLAUDE, "id": f"m{number}"} for number in range(3_000)]
+    says(wire, {"data": many, "has_more": True, "first_id": "a", "last_id": "a"})
+
+    entry = provider_of(peg.json("models", "list", "--remote"), "anthropic")
+
+    assert len(entry["models"]) == 5_000
+    assert "cut after 5000 models" in entry["why"]
 
 
 def test_a_server_of_this_machine_is_found(peg: Peg, wire: WireServer) -> None:
@@ -323,6 +339,21 @@ def test_no_key(peg: Peg, provider: Provider) -> None:
 
 
 @EACH
+def test_a_key_that_cannot_be_sent(peg: Peg, wire: WireServer, provider: Provider) -> None:
+    """It is told before anything is sent, with what to type, and not shown; a list says so too."""
+    peg.key(provider, wire.url)
+    peg.environment[provider.variable] = "sk-very\nsk-very-secret"
+
+    error = peg.json("models", "check", provider.name)["error"]
+    entry = provider_of(peg.json("models", "list"), provider.plugin)
+
+    assert (error["code"], error["exit_code"], error["hint"]) == (
+        "credentials.invalid", 5, f"export {provider.variable}=…",
+    )  # fmt: skip
+    assert (entry["ready"], entry["code"], wire.requests) == ("no", "credentials.invalid", [])
+
+
+@EACH
 def test_a_wrong_key(peg: Peg, wire: WireServer, provider: Provider) -> None:
     """Exit code 5; it was asked once."""
     peg.key(provider, wire.url)
@@ -334,14 +365,31 @@ def test_a_wrong_key(peg: Peg, wire: WireServer, provider: Provider) -> None:
 
 
 @EACH
-def test_a_model_that_nobody_has(peg: Peg, wire: WireServer, provider: Provider) -> None:
-    """Exit code 4."""
+def test_a_gateway_that_describes_no_model(peg: Peg, wire: WireServer, provider: Provider) -> None:
+    """It may answer all the same: only `--ask` tells, and asks."""
     peg.key(provider, wire.url)
     says(wire, {"error": {"code": 404, "message": "not found", "type": "not_found_error"}}, 404)
 
-    error = peg.json("models", "check", provider.name)["error"]
+    unsure = peg.json("models", "check", provider.name)
+    wire.answer(provider.stream.read_bytes())
+    asked = peg.json("models", "check", provider.name, "--ask")
+
+    (server,) = [step for step in unsure["data"]["steps"] if step["step"] == "server"]
+    assert (unsure["ok"], server["status"]) == (True, "unknown")
+    assert "only `--ask` tells" in server["what"]
+    assert asked["data"]["answer"]["text"]
+
+
+@EACH
+def test_a_model_that_nobody_has(peg: Peg, wire: WireServer, provider: Provider) -> None:
+    """Exit code 4, and the message says who said so."""
+    peg.key(provider, wire.url)
+    says(wire, {"error": {"code": 404, "message": "no such thing", "type": "not_found_error"}}, 404)
+
+    error = peg.json("models", "check", provider.name, "--ask")["error"]
 
     assert (error["code"], error["exit_code"]) == ("model.not_offered", 4)
+    assert error["message"] == f"{provider.plugin} said (HTTP 404): no such thing"
 
 
 @EACH

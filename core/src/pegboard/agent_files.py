@@ -11,6 +11,8 @@ from pegboard.folders import PROJECT_FOLDER
 from pegboard.regular import read_regular
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pegboard.config import Config
     from pegboard.plugins.host import PluginHost
     from pegboard.types import Agent
@@ -44,6 +46,22 @@ def of_setting(config: Config) -> str | None:
     if found is None or not is_file(found.value):
         return None
     return _whole(os.path.join(_folder_of(found.file), os.path.expanduser(found.value)))  # noqa: PTH111, PTH118  # as below
+
+
+def for_setting(path: str, settings: Path) -> str:
+    """How a file that a person names in the working folder is written into a file of settings.
+
+    Whole, or as it lies in the project that the settings are of, so that whoever clones it has the same.
+
+    Raises:
+        AgentFileError: there is no such file, and every run would be refused.
+    """
+    whole = _whole(os.path.expanduser(path))  # noqa: PTH111  # as below
+    if not os.path.isfile(whole):  # noqa: PTH113  # as below
+        raise AgentFileError(f"there is no file `{path}`", hint="peg agents list")
+    project, name = os.path.split(os.path.dirname(_whole(str(settings))))  # noqa: PTH120  # as below
+    within = whole.startswith(os.path.join(project, ""))  # noqa: PTH118  # as below
+    return os.path.relpath(whole, project) if name == PROJECT_FOLDER and within else whole
 
 
 def _folder_of(settings: str | None) -> str:

@@ -30,6 +30,8 @@ from pegboard.types.models import FinishReason
 CHARACTERS_A_TOKEN = 4
 """About what a tokenizer makes of a text, where nobody has counted."""
 _REASONS: tuple[object, ...] = get_args(FinishReason)
+_MOST_TOKENS = 2**53
+"""Beyond that JSON does not hold a number exactly."""
 _SOURCES: tuple[object, ...] = ("provider", "estimated", "unknown")
 _PARTS = (Text, Thinking, File, Citation, Opaque, UnknownPart)
 
@@ -52,7 +54,7 @@ class Assembler:
         self._thinking: list[str] = []
         self._parts: list[Content] = []
         self._calls: dict[str, list[str]] = {}
-        self._ids: tuple[str, ...] = ()
+        self._ids: set[str] = set()
         self._omitted: tuple[Omission, ...] = ()
         self._usage: Usage | None = None
         """What the provider counted before the end."""
@@ -208,7 +210,7 @@ class Assembler:
         id = call.id
         while not id or id in self._ids:
             id = f"{id or 'call'}_{len(self._ids)}"
-        self._ids += (id,)
+        self._ids.add(id)
         return call if id == call.id else msgspec.structs.replace(call, id=id)
 
 
@@ -218,8 +220,10 @@ def is_sound(usage: object) -> bool:
         return False
     cached, written = usage.cache_read_tokens, usage.cache_write_tokens
     for number in (usage.input_tokens, usage.output_tokens, cached, written, usage.thinking_tokens, usage.requests):
-        if number is not None and (number.__class__ is not int or number < 0):
+        if number is not None and (number.__class__ is not int or not 0 <= number <= _MOST_TOKENS):
             return False
+    if usage.input_tokens is not None and (cached or 0) + (written or 0) > usage.input_tokens:
+        return False  # they are part of it, and cost less: else an answer would earn money
     return usage.source in _SOURCES and usage.requests is not None
 
 

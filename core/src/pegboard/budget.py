@@ -16,6 +16,7 @@ from pegboard.types import BudgetShare, Grant, ResourceLimits
 
 Unit = Literal["tokens", "cost_usd", "tool_calls", "requests"]
 _UNITS: tuple[Unit, ...] = ("tokens", "cost_usd", "tool_calls", "requests")
+NOTHING: Mapping[Unit, float] = {}
 WARN_AT = 0.8
 """Share of a limit from which on `budget.warning` is written, once; and once more when the limit is passed."""
 
@@ -23,7 +24,9 @@ WARN_AT = 0.8
 class Account:
     """What one run has used, holds reserved, and may still use."""
 
-    __slots__ = ("_clock", "_limits", "_used", "_warn", "_warned", "bound", "deadline", "name", "parent", "seconds")
+    __slots__ = (
+        "_clock", "_held", "_limits", "_used", "_warn", "_warned", "bound", "deadline", "name", "parent", "seconds",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +43,8 @@ class Account:
         self._warn = warn
         self._warned: set[str] = set()
         self._used: dict[str, float] = {}
+        self._held: dict[str, float] = {}
+        """What of that is reserved, and may not be used in the end."""
         self._limits: dict[str, float] = {
             unit: limit for unit in _UNITS if (limit := getattr(limits, unit)) is not None
         }
@@ -85,7 +90,7 @@ class Account:
         for above, account in enumerate(self._chain()):
             account._check(amounts, made_of, above)
         for account in self._chain():
-            account._add(amounts)
+            account._add(amounts, held=amounts)
         return Reservation(self, dict(amounts))
 
     def charge(self, amounts: Mapping[Unit, float]) -> None:
@@ -99,6 +104,7 @@ class Account:
         above, tightest = min(limited, key=lambda pair: pair[1]._limits[unit] - pair[1].used(unit))
         error = BudgetExceededError(message)
         error.unit, error.limit, error.above = unit, tightest._limits[unit], above
+        error.needed = (self.remaining(unit) or 0.0) + 1.0  # more than there is
         return error
 
     def extend(self, unit: str, amount: float, *, above: int = 0) -> None:
@@ -119,19 +125,22 @@ class Account:
             if limit is not None and (short := self._used.get(unit, 0.0) + amount - limit) > 0:
                 whose = "a run above this one" if above else "this run"
                 explained = f" ({made_of})" if made_of and unit == "tokens" else ""
-                word = unit.removesuffix("s") if limit == 1 else unit
+                sign = "$" if unit == "cost_usd" else ""
+                word = "" if sign else f" {unit.removesuffix('s') if limit == 1 else unit}"
                 error = BudgetExceededError(
-                    f"the budget of {whose} is {limit:g} {word}: {self._used.get(unit, 0.0):g} are used or reserved, "
-                    f"and this step may need {amount:g} more{explained}"
+                    f"the budget of {whose} is {sign}{limit:g}{word}: {sign}{self._used.get(unit, 0.0):g} are used or "
+                    f"reserved, and this step may need {sign}{amount:g} more{explained}"
                 )
-                error.unit, error.limit, error.short, error.above = unit, limit, short, above
+                error.unit, error.limit, error.short, error.above, error.needed = unit, limit, short, above, amount
                 raise error
 
-    def _add(self, amounts: Mapping[Unit, float]) -> None:
+    def _add(self, amounts: Mapping[Unit, float], *, held: Mapping[Unit, float] = NOTHING) -> None:
+        """Count more, of which so much is only set aside: nobody is warned of what may still come back."""
         for unit, amount in amounts.items():
-            used = self._used[unit] = self._used.get(unit, 0.0) + amount
-            limit = self._limits.get(unit)
-            if limit and amount > 0 and used >= WARN_AT * limit and self._warn:
+            total = self._used[unit] = self._used.get(unit, 0.0) + amount
+            kept = self._held[unit] = self._held.get(unit, 0.0) + held.get(unit, 0.0)
+            used, limit = total - kept, self._limits.get(unit)
+            if limit and used >= WARN_AT * limit and self._warn:
                 told = f"{unit} over" if used > limit else unit
                 if told not in self._warned:
                     self._warned.add(told)
@@ -141,24 +150,26 @@ class Account:
 class Reservation:
     """What was set aside for one step; settled or released exactly once."""
 
-    __slots__ = ("_account", "_amounts")
+    __slots__ = ("_account", "_amounts", "_held")
 
     def __init__(self, account: Account, amounts: dict[Unit, float]) -> None:
         self._account = account
         self._amounts = amounts
+        self._held = dict(amounts)
+
+    @property
+    def amounts(self) -> Mapping[Unit, float]:
+        """What is set aside, or what was used in the end."""
+        return self._amounts
 
     def settle(self, actual: Mapping[Unit, float]) -> None:
         """Replace the reservation by what was really used. A unit that is missing stands as reserved."""
-        difference: dict[Unit, float] = {
-            unit: actual[unit] - amount for unit, amount in self._amounts.items() if unit in actual
-        }
+        difference = {unit: actual.get(unit, amount) - amount for unit, amount in self._amounts.items()}
+        returned = {unit: -amount for unit, amount in self._held.items()}
         for account in self._account._chain():
-            account._add(difference)
-        self._amounts = {}
-
-    def at_least(self, counted: Mapping[Unit, float]) -> None:
-        """What was reserved stands, or what was counted where that is more."""
-        self.settle({unit: max(self._amounts[unit], size) for unit, size in counted.items() if unit in self._amounts})
+            account._add(difference, held=returned)
+        self._held = {}
+        self._amounts = {unit: actual.get(unit, amount) for unit, amount in self._amounts.items()}
 
     def release(self) -> None:
         """Nothing was used."""

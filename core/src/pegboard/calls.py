@@ -383,7 +383,8 @@ async def judge_tier(run: Run, tier: Tier) -> str | None:
 def by_default(action: Action) -> Verdict:
     """What holds without a policy: what the host program gave in code is allowed, since who wrote it decided."""
     if action.verb == "budget.raise":
-        return Ask(f"the budget of `{action.resource}` is used up")
+        why = action.arguments.get("why") if isinstance(action.arguments, dict) else None
+        return Ask(str(why or f"the budget of `{action.resource}` is used up"))
     if action.owner is None or action.effect == "pure":
         return Allow()
     if action.effect == "idempotent" and _inside_workspace(action):

@@ -318,6 +318,17 @@ class CredentialsMissingError(PegboardError):
     default_hint = "peg doctor"
 
 
+class CredentialsInvalidError(PegboardError):
+    """A key was found and cannot be one: there is a sign in it that cannot be sent. The error never shows it.
+
+    Mostly it was copied wrong: a line break in its middle, or a hyphen or quotation mark that an editor has replaced.
+    """
+
+    code = "credentials.invalid"
+    exit_code = ExitCode.CREDENTIALS
+    default_hint = "peg models list"
+
+
 # --- agents ------------------------------------------------------------------------------------------------------
 
 
@@ -405,7 +416,7 @@ class ModelNotFoundError(PegboardError):
 
     code = "model.not_found"
     exit_code = ExitCode.CONFIG
-    default_hint = "peg plugins list"
+    default_hint = "peg models list"
 
 
 class ModelAmbiguousError(PegboardError):
@@ -663,6 +674,8 @@ class BudgetExceededError(PegboardError):
     """What the limit is, in that unit."""
     short: float = 0.0
     """How much more it would have to be."""
+    needed: float = 0.0
+    """What the step may need."""
     above: int = 0
     """Whose limit: of this run with 0, of the one above it with 1, and so on."""
 

@@ -34,6 +34,7 @@ EVENT_KINDS: Final[Mapping[str, str]] = {
     "phase.left": "a phase ended: outcome and duration",
     "phase.error": "an error arose in a phase, and what was decided",
     "model.chosen": "nobody named a model: the one that a plugin chose for `auto`, and why",
+    "budget.reserved": "what a request may use at most, before it is sent",
     "model.requested": "what was sent to a model: what is new in it since the request before, and how much is not",
     "step.started": "a step began: operation, attempt, effect",
     "step.done": "a step ended: result or its reference, usage, duration",

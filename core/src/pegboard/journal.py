@@ -8,7 +8,7 @@ handed over as JSON when it ends. Databases are not known here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -103,6 +103,7 @@ class Journal:
     """Events and steps of one run."""
 
     __slots__ = (
+        "_before",
         "_clean",
         "_clock",
         "_counts",
@@ -135,6 +136,8 @@ class Journal:
         store: Store | None = None,
     ) -> None:
         self.row = row
+        self._before = row
+        """As it was before this life."""
         self.events = EventLog(row.run, row.parent, row.agent)
         self.kept: dict[str, Kept] = {}
         self._clock = clock
@@ -236,7 +239,7 @@ class Journal:
             "step.done", StepDone(step.op, step.id, elapsed_ms(self._clock, step.started), usage=usage or UNSET, **data)
         )
 
-    def fail(self, step: Step, error: BaseException, spent: RunResult | None = None) -> None:
+    def fail(self, step: Step, error: BaseException, spent: RunResult | None = None, **told: Json) -> None:
         """The step failed; a repeat of it is another attempt of the same step. What was spent is kept beside that."""
         self._leave(step)
         described = _described(error)
@@ -244,7 +247,7 @@ class Journal:
         if step.key is None and step.recorded is None:
             self._keep(step, "failed", None if spent is None else _without_output(spent), error=described)
         took = elapsed_ms(self._clock, step.started)
-        self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": took, **described})
+        self.emit("step.failed", {"op": step.op, "step": step.id, "duration_ms": took, **described, **told})
 
     def requested(self, request: ModelRequest) -> None:
         """A request is sent, exactly so. What is recorded is what is new in it, so that a long run stays linear."""
@@ -260,6 +263,10 @@ class Journal:
         changed = {name: value for name, value in settings.items() if settings_before.get(name, UNSET) != value}
         self._request = messages, settings
         self.emit("model.requested", {**changed, "same": same, "messages": to_json(messages[same:])})
+
+    def reserved(self, amounts: Mapping[Any, float]) -> None:
+        """So much is set aside for the step that is under way: what a life that is cut off may have used."""
+        self.emit("budget.reserved", {"step": SCOPE.get(), "amounts": dict(amounts)})
 
     def unknown_effect(self, step: str, therefore: str) -> ToolUnsafeUnknownError:
         """What is raised where nobody knows what became of an unsafe step; in a store a person can say it."""
@@ -342,6 +349,15 @@ class Journal:
         step = f"{name}#{self._counts.get(name, 0) + 1}"
         return [(step, change) for change in self._decisions.pop(step, ())]
 
+    def first_model(self) -> str | None:
+        """The model that was asked first; with another one a run that goes on would tell its task to somebody else."""
+        asked = (event.data for event in self.events if event.kind == "step.started")
+        return next((data["model"] for data in asked if data["op"] == "model.request"), None)
+
+    def lost(self) -> Sequence[Lost]:
+        """The attempts of model requests that failed in earlier lives, or were cut off with them, if they cost."""
+        return lost_attempts(self.events)
+
     def messages_at(self, turn: int) -> Sequence[JsonObject]:
         """What was queued into an earlier life before this turn; told once."""
         return self._messages.pop(turn, ()) if self._messages else ()
@@ -368,6 +384,7 @@ class Journal:
 
     def begin(self) -> Awaitable[None]:
         """The run is under way, and the store knows it."""
+        self._before = self.row
         self.row = msgspec.structs.replace(self.row, state="running", ended_at=None, summary=None)
         return self.flush(barrier=True)
 
@@ -376,6 +393,11 @@ class Journal:
         self.row = msgspec.structs.replace(
             self.row, state=state, ended_at=self._clock.time(), summary=_summary(result, self.events)
         )
+        return self.flush(barrier=True)
+
+    def end_as_before(self) -> Awaitable[None]:
+        """The run is what it was: this life could not take it up, and did nothing."""
+        self.row = self._before
         return self.flush(barrier=True)
 
     async def flush(self, *, barrier: bool = False) -> None:
@@ -585,6 +607,46 @@ class Journal:
         if len(data) <= BLOB_AT_BYTES:
             return record
         return msgspec.structs.replace(record, result=None, artifact=await self._store.put_blob(data))
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What an attempt used that came to nothing."""
+
+    model: str
+    usage: Usage
+    held: dict[str, float] = {}
+    """What it counts against the budget, by unit."""
+
+
+def lost_attempts(events: Iterable[Event]) -> Sequence[Lost]:
+    """Of the model requests among events those that failed after they were sent, or have no end."""
+    lost: list[Lost] = []
+    going_on: dict[str, _Attempt] = {}
+    for event in events:
+        data, kind = event.data, event.kind
+        if kind == "model.requested" and going_on:
+            next(reversed(going_on.values())).was_sent = True
+        elif kind == "budget.reserved" and data["step"] in going_on:
+            going_on[data["step"]].held = data["amounts"]
+        elif data.get("op") == "model.request":
+            attempt = going_on.pop(data["step"], None)
+            if attempt is not None and kind == "step.started" and attempt.was_sent:  # another life was cut off in it
+                lost.append(Lost(attempt.model, Usage(), attempt.held))
+            if kind == "step.started":
+                going_on[data["step"]] = _Attempt(data["model"])
+            elif kind == "step.failed" and "usage" in data and attempt is not None:
+                usage = msgspec.convert(data["usage"], Usage)
+                lost.append(Lost(attempt.model, usage, data.get("held", {})))
+    return [*lost, *(Lost(each.model, Usage(), each.held) for each in going_on.values() if each.was_sent)]
+
+
+class _Attempt:
+    __slots__ = ("held", "model", "was_sent")
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.was_sent = False
+        self.held: dict[str, float] = {}
 
 
 def digest_of(params: Any) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from pegboard import deadline
 from pegboard.assembling import Assembler
-from pegboard.errors import ModelFault, PegboardError, describe
+from pegboard.errors import ModelFault, ModelTimeoutError, PegboardError, describe
 from pegboard.interfaces import Tool, TurnHooks
 from pegboard.tools import DirectToolContext, as_tool, call_tool, spec_for
 from pegboard.types import (
@@ -35,9 +35,11 @@ from pegboard.types import (
     ToolResult,
     tool_result,
 )
+from pegboard.wire import holds_secret, told
 
 T = TypeVar("T")
 Inputs: TypeAlias = str | Message | Sequence[Message]
+OnEvent: TypeAlias = Callable[[StreamEvent], Awaitable[None] | None] | None
 NOT_KNOWN = ModelCapabilities()
 _log = logging.getLogger("pegboard.models")
 
@@ -62,6 +64,8 @@ class ModelBase:
     """It is there to try things out: an agent that computes is not to take what it says for a judgement."""
     why: str = ""
     """Why this model, where a plugin chose it for `auto`; the run says so in an event."""
+    answer_timeout_s: float | None = None
+    """Seconds that one answer may take as a whole, however much of it comes; by default there is no limit."""
 
     @property
     def id(self) -> str:
@@ -79,6 +83,10 @@ class ModelBase:
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Translate what the SDK raised; `None` becomes `model.unknown`, which is never retried."""
         return None
+
+    def secrets(self) -> Sequence[str]:
+        """Keys that no error may repeat; core takes them out of what is told of a failure."""
+        return ()
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """Tokens of a request by the provider's own counter, or `None` where it has none."""
@@ -144,36 +152,61 @@ class ModelBase:
             return response, ()
         return response, await hooks.tool_calls(calls)
 
-    async def send(
-        self, request: ModelRequest, on_event: Callable[[StreamEvent], Awaitable[None] | None] | None
-    ) -> ModelResponse:
+    def send(self, request: ModelRequest, on_event: OnEvent) -> Coroutine[Any, Any, ModelResponse]:
         """One request to the provider: its chunks as events, then the complete response.
 
         A model that swallows its cancel is abandoned a second later: neither a limit nor a cancelled run waits for it.
 
         Raises:
             ModelFault: a classified one, also for a stream that ended without a finish reason.
+            ModelTimeoutError: the answer took longer than `answer_timeout_s`.
             PegboardError: what the model's plugin asked core for was refused: a secret, a permission.
         """
-        running = _received(self, request, on_event)
-        try:
-            waiting = running.send(None)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # what `_receive` returned
-        try:
-            return await deadline.finish(running, waiting, _Limit("stream", f"model `{self.id}`"))  # type: ignore[no-any-return]
-        except deadline.AbandonedError as error:
-            error.charged = True  # to the model, and to no plugin around it
-            raise
+        answer = Assembler(request.model or self.id, request.run, quiet=on_event is None)
+        limit_s = self.answer_timeout_s
+        if limit_s is None:
+            return _sent(self, request, answer, on_event)
+        return _sent_in_time(self, request, answer, on_event, limit_s)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
 
 
-async def _received(
-    model: ModelBase, request: ModelRequest, on_event: Callable[[StreamEvent], Awaitable[None] | None] | None
+async def _sent_in_time(
+    model: ModelBase, request: ModelRequest, answer: Assembler, on_event: OnEvent, limit_s: float
 ) -> ModelResponse:
-    answer = Assembler(request.model or model.id, request.run, quiet=on_event is None)
+    """Within the limit of a whole answer: a server that never falls silent never reaches that of a silence."""
+    cancels = _cancels()
+    try:
+        async with asyncio.timeout(limit_s) as clock:
+            return await _sent(model, request, answer, on_event)
+    except (TimeoutError, deadline.AbandonedError) as late:
+        if not clock.expired() or _cancels() > cancels:
+            raise
+        raise ModelTimeoutError(
+            f"the answer was not complete within {limit_s:g} s, the limit of a whole answer",
+            provider=model.provider,
+            model=model.name,
+            phase="stream",
+            stream_started=answer.started,
+            usage=answer.spent,
+        ) from late
+
+
+async def _sent(model: ModelBase, request: ModelRequest, answer: Assembler, on_event: OnEvent) -> ModelResponse:
+    running = _received(model, request, answer, on_event)
+    try:
+        waiting = running.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # what `_received` returned
+    try:
+        return await deadline.finish(running, waiting, _Limit("stream", f"model `{model.id}`"))  # type: ignore[no-any-return]
+    except deadline.AbandonedError as error:
+        error.charged = True  # to the model, and to no plugin around it
+        raise
+
+
+async def _received(model: ModelBase, request: ModelRequest, answer: Assembler, on_event: OnEvent) -> ModelResponse:
     chunks = None
     try:
         chunks = model.stream(request)
@@ -193,16 +226,21 @@ async def _received(
         await _close(chunks, error)
         if error is exc:
             raise
-        raise error from exc
+        cause = _harmless(model, exc)
+    try:
+        raise error from cause  # out here, so that a cause which says the key is not in its context either
+    finally:
+        del error, cause  # they hold this frame
 
 
 def _fault(model: ModelBase, exc: BaseException, answer: Assembler) -> BaseException:
     """What is raised instead of `exc`: a classified fault, unless it is the run that is being stopped."""
     if isinstance(exc, KeyboardInterrupt) or (isinstance(exc, asyncio.CancelledError) and _is_cancelled()):
+        exc.usage = answer.spent  # type: ignore[union-attr]  # what is stopped has cost something all the same
         return exc
     if isinstance(exc, PegboardError) and not isinstance(exc, ModelFault):
         return exc  # a key that is missing, a permission: with a code and a hint of its own
-    fault = exc if isinstance(exc, ModelFault) else classified(model, exc)
+    fault = told(exc, _secrets(model), is_own=True) if isinstance(exc, ModelFault) else classified(model, exc)
     fault.provider, fault.model = fault.provider or model.provider, fault.model or model.name
     fault.stream_started = fault.stream_started or answer.started
     fault.usage = fault.usage or answer.spent
@@ -210,7 +248,32 @@ def _fault(model: ModelBase, exc: BaseException, answer: Assembler) -> BaseExcep
 
 
 def classified(model: ModelBase, exc: BaseException) -> ModelFault:
-    """What an SDK raised as a fault, by the model's `classify_error`, or else as `model.unknown`."""
+    """What an SDK raised as a fault, by the model's `classify_error`, or else as `model.unknown`.
+
+    Its message is one line, holds no key, and names the provider where it was the one who said so.
+    """
+    fault = told(_classified(model, exc), _secrets(model))
+    if fault.status is not None and fault.provider is None:
+        fault.provider = model.provider
+        fault.message = f"{model.provider} said (HTTP {fault.status}): {fault.message}"
+        fault.args = (fault.message,)
+    return fault
+
+
+def _harmless(model: ModelBase, exc: BaseException) -> BaseException | None:
+    """What led to a fault, unless it says the key."""
+    return None if holds_secret(exc, _secrets(model)) else exc
+
+
+def _secrets(model: ModelBase) -> Sequence[str]:
+    try:
+        return tuple(map(str, model.secrets()))
+    except Exception:
+        _log.debug("the keys of a model are not known", exc_info=True)
+        return ()
+
+
+def _classified(model: ModelBase, exc: BaseException) -> ModelFault:
     # An SDK that calls `sys.exit` does not end the host.
     fault = ModelFault(f"model `{model.id}` failed: {type(exc).__name__}: {describe(exc)}")
     if not isinstance(exc, Exception):
@@ -268,6 +331,11 @@ def _is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
+def _cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
 def capabilities_of(model: ModelBase) -> ModelCapabilities:
     """What a model says that it can do.
 
@@ -303,10 +371,17 @@ async def verified(model: ModelBase) -> bool:
 async def _classifying(model: ModelBase, step: Awaitable[T]) -> T:
     try:
         return await step
+    except ModelFault as fault:
+        told(fault, _secrets(model))
+        raise
     except PegboardError:
         raise
     except Exception as exc:
-        raise classified(model, exc) from exc
+        error, cause = classified(model, exc), _harmless(model, exc)
+    try:
+        raise error from cause
+    finally:
+        del error, cause  # they hold this frame
 
 
 def normalize(inputs: Inputs) -> Sequence[Message]:

@@ -33,6 +33,7 @@ from pegboard.types import (
     AgentConfig,
     Alternative,
     Failure,
+    Fallback,
     RecoveryDecision,
     Requirements,
     RunState,
@@ -180,8 +181,8 @@ async def _recover(run: Run, state: RunState, phase: str, error: Exception, *, b
     recovery.remember(run, failure.step or phase, decision)
     try:
         await recovery.apply(run, decision, failure.step or phase)
-    except PegboardError as unavailable:  # a fallback that is not to be had; there may be another one
-        return await _recover(run, state, phase, unavailable, began=began)
+    except PegboardError as unavailable:
+        return await _recover_otherwise(run, evolve(state, failure=failure), phase, decision, unavailable, began=began)
     run.unfinished = ()
     attempt = failure.attempt
     if run.failed_step is not None:
@@ -193,6 +194,22 @@ async def _recover(run: Run, state: RunState, phase: str, error: Exception, *, b
         run.restart(kind, attempt)
     plan = decision.plan if isinstance(decision, Alternative) else None
     return evolve(decided, failure=None, decision=None, plan=decided.plan if plan is None else plan)
+
+
+async def _recover_otherwise(
+    run: Run, state: RunState, phase: str, decision: RecoveryDecision, unavailable: PegboardError, *, began: bool
+) -> RunState:
+    """What was decided is not to be had; something else may be. Where nothing is, the first failure is the error."""
+    failure: Failure = state.failure  # type: ignore[assignment]  # set by the caller
+    is_fallback = isinstance(decision, Fallback)
+    if isinstance(decision, Fallback):
+        run.degrade(f"fallback `{decision.target}`", unavailable.message, code=unavailable.code)
+    try:
+        return await _recover(run, state, phase, unavailable, began=began)
+    except PegboardError as ended:
+        if is_fallback and ended is unavailable:
+            raise recovery.ended_by(failure) from unavailable
+        raise
 
 
 async def _decided(run: Run, state: RunState) -> tuple[RunState, RecoveryDecision]:

@@ -5,6 +5,8 @@ Who decides is up to plugins. A resumed run takes the same decisions at the same
 
 from __future__ import annotations
 
+import asyncio
+import math
 from contextlib import suppress
 from typing import Final
 
@@ -85,8 +87,8 @@ def allowed(failure: Failure, decision: RecoveryDecision) -> RecoveryDecision:
     """The decision, whole, or `Abort` where it cannot follow this failure."""
     short = failure.error
     if isinstance(decision, Extend):
-        if isinstance(short, BudgetExceededError) and decision.amount > 0:
-            return evolve(decision, unit=short.unit, above=short.above)
+        if isinstance(short, BudgetExceededError) and 0 < decision.amount < math.inf:
+            return evolve(decision, unit=short.unit, above=short.above, needed=short.needed)
         return Abort(reason="no budget is short")
     if failure.repeatable or isinstance(decision, (Fallback, Abort)):
         return decision
@@ -170,6 +172,16 @@ async def _fall_back(run: Run, decision: Fallback) -> None:
     run.degrade(f"model `{before}`", f"fell back to `{decision.target}`: {decision.reason or 'it failed'}")
 
 
+def extending(run: Run) -> asyncio.Lock:
+    """One at a time in a tree of runs: who waits may find that another one's answer is enough for both."""
+    root = run
+    while root.parent_run is not None:
+        root = root.parent_run
+    if root.extending is None:
+        root.extending = asyncio.Lock()
+    return root.extending
+
+
 async def _extend(run: Run, decision: Extend, key: str) -> None:
     """Raise the limit that is short, if it is approved; an earlier life's answer is read back.
 
@@ -177,6 +189,13 @@ async def _extend(run: Run, decision: Extend, key: str) -> None:
         ApprovalNeededError: nobody can be asked.
         BudgetExceededError: it was denied.
     """
+    async with extending(run):
+        left = run.budget.remaining(decision.unit)  # type: ignore[arg-type]  # a unit of the budget, by `allowed`
+        if left is not None and left < decision.needed:  # nobody has raised it while this run waited
+            await _ask_for_more(run, decision, key)
+
+
+async def _ask_for_more(run: Run, decision: Extend, key: str) -> None:
     arguments = {"by": decision.amount, "of": "a run above" if decision.above else "this run", "why": decision.reason}
     action = Action(verb="budget.raise", resource=decision.unit, arguments=arguments, effect="unsafe")
     denied = await judge(run, action, f"{key}:{len(trouble_of(run, key).decided)}")

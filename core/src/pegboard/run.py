@@ -66,7 +66,7 @@ from pegboard.types import (
     Usage,
     to_json,
 )
-from pegboard.types.agents import DEFAULT_LIMITS
+from pegboard.types.agents import AUTO, DEFAULT_LIMITS
 from pegboard.types.models import NO_USAGE
 
 LOCAL = Principal()
@@ -208,6 +208,7 @@ class Run:
         "_scoped",
         "agent",
         "approved",
+        "asked_model",
         "builds",
         "clock",
         "confidence",
@@ -220,6 +221,7 @@ class Run:
         "driver",
         "ended",
         "explain",
+        "extending",
         "failed_step",
         "fallbacks",
         "findings",
@@ -281,14 +283,19 @@ class Run:
         conversation: str | None = None,
         principal: Principal = LOCAL,
         workspace: str | None = None,
+        model: str | ModelBase | None = None,
         limits: ResourceLimits | None = None,
         explain: bool = False,
         target: str | None = None,
         sink: Sink | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self.agent = agent
-        self.config: AgentConfig = agent.config
+        if model is None and parent is not None and agent.config.model == AUTO:
+            model = parent.asked_model
+        self.agent = agent if model is None else agent.using(model)
+        self.asked_model: str | ModelBase | None = model
+        """What was said of this run, whatever its agent names."""
+        self.config: AgentConfig = self.agent.config
         self.services = services
         self.clock = services.clock
         self.explain = explain
@@ -316,6 +323,7 @@ class Run:
         """Whether it has come to its end, also while a reader of its stream has not."""
         self.start_child = start_child
         self.locks: ResourceLocks | None = parent.locks if parent else None
+        self.extending: asyncio.Lock | None = None
         self.usage = NO_USAGE
         self.cost_usd: float | None = 0.0
         self.unpriced: tuple[str, ...] = ()
@@ -590,6 +598,7 @@ class Run:
             "conversation": self.conversation,
             "principal": self.principal,
             "workspace": self.workspace,
+            "model": self.asked_model if isinstance(self.asked_model, str) else None,
             "limits": self._limits,
             "explain": self.explain,
             "target": self.target,

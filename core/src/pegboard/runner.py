@@ -18,6 +18,7 @@ from pegboard.errors import (
     AgentError,
     ApprovalDeniedError,
     BudgetExceededError,
+    JournalDivergedError,
     LoopLimitError,
     ModelFault,
     ModelUnavailableError,
@@ -157,8 +158,8 @@ async def _drive(run: Run) -> RunResult:
         _begin(run)
         if run.is_cancelled:
             raise _stopped(run)
-        if run.journal.flushes:
-            await run.journal.begin()
+        if run.journal.flushes or run.resumed:
+            await _take_up(run)
         limit = run.seconds_left
         if limit is None:
             state = await walk(run, state, RUN_PHASES, "initialization")
@@ -205,6 +206,13 @@ def _begin(run: Run) -> None:
     }
     plugins = run.services.plugin_versions() if run.parent is None else None  # the same for child runs
     run.record("run.started", {**data, "plugins": plugins} if plugins else data)
+
+
+async def _take_up(run: Run) -> None:
+    if run.journal.flushes:
+        await run.journal.begin()
+    if run.resumed:
+        await spent.count_lost(run)
 
 
 async def _limited(run: Run, state: RunState, seconds: float) -> RunState:
@@ -302,7 +310,11 @@ def _say_finished(run: Run, result: RunResult, started: float) -> None:
 async def _stored(run: Run, result: RunResult) -> RunResult:
     """Have everything in the store; the result, which is a failure where that could not be written."""
     stored = {"completed": "done", "cancelled": "cancelled", "needs_approval": "paused"}
-    writing = asyncio.ensure_future(run.journal.end(stored.get(result.end_reason, "failed"), result))
+    if run.replaying and isinstance(result.error, JournalDivergedError):
+        ending = run.journal.end_as_before()
+    else:
+        ending = run.journal.end(stored.get(result.end_reason, "failed"), result)
+    writing = asyncio.ensure_future(ending)
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError as exc:

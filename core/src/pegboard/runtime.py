@@ -48,7 +48,7 @@ from pegboard.types import (
     RunResult,
     StreamEvent,
 )
-from pegboard.types.agents import Output
+from pegboard.types.agents import AUTO, Output
 from pegboard.types.options import RunOptions
 
 if TYPE_CHECKING:
@@ -447,10 +447,13 @@ class Pegboard:
         """Another life of a run, under its own name or that of a copy, with what was recorded."""
         before = self._runs.ended(run)
         if before is not None:
-            options = {"history": before.history, **before.options()}
+            options = {"history": before.history, **before.options(), "model": before.asked_model}
             return self.prepare(before.agent, before.given, run=name, journal=journal, **options)
         inputs, options = inputs_of(journal.row)
-        return self.prepare(await self.find_agent(journal.row.agent), inputs, run=name, journal=journal, **options)
+        agent = await self.find_agent(journal.row.agent)
+        if options.get("model") is None and agent.config.model == AUTO and self._services.finds_models:
+            options["model"] = journal.first_model()
+        return self.prepare(agent, inputs, run=name, journal=journal, **options)
 
     def _workspace_now(self) -> str | Path:
         """What plugins may call the workspace: that of the run that calls them leads."""

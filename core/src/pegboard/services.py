@@ -22,6 +22,7 @@ from pegboard.runs import Runs
 from pegboard.toolbox import BoundTool, Toolbox
 from pegboard.tools import as_tool
 from pegboard.types import Agent, ResourceLimits
+from pegboard.types.agents import AUTO
 
 if TYPE_CHECKING:
     from pegboard.config import Config
@@ -56,7 +57,7 @@ class BoardServices(RunServices):
         self.runs = Runs(self)
         self.bounds = _bounds(config)
         self._default_agent = Agent("default")
-        self._default_model: str | ModelBase = model or config.get("model") or "auto"
+        self._default_model: str | ModelBase = model or config.get("model") or AUTO
         self._prices: Prices | None = None
         self._counting: dict[str, tuple[object, Counting]] = {}
         self._toolboxes: WeakKeyDictionary[Agent, tuple[Mapping[str, Tool], Toolbox]] = WeakKeyDictionary()
@@ -190,9 +191,14 @@ class BoardServices(RunServices):
         """A model; the host makes one per name, and closes it."""
         if isinstance(name, ModelBase):
             return name
-        if name == "auto" and self._default_model != "auto":
+        if name == AUTO and self._default_model != AUTO:
             return await self.model(self._default_model)
         return await self._host.model(name)
+
+    @property
+    def finds_models(self) -> bool:
+        """Whether the model of agents that name none is found by a name, and is not an object of the host program."""
+        return isinstance(self._default_model, str)
 
     @property
     def stale(self) -> bool:

@@ -80,7 +80,9 @@ def complaints(schema: Mapping[str, Any], value: Any) -> list[Complaint]:
 
 def near(name: str, known: Sequence[str]) -> str:
     """`; did you mean …?`, where something similar is known."""
-    found = difflib.get_close_matches(name, known, n=1)
+    found = difflib.get_close_matches(name, known)
+    # Two letters that changed places are the commonest slip, and by common parts alone `modle` is nearer to `modules`.
+    found.sort(key=lambda each: sorted(each) != sorted(name))
     return f"; did you mean `{found[0]}`?" if found else ""
 
 

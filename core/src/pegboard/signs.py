@@ -20,6 +20,13 @@ def storable_text(text: str) -> str:
     return text
 
 
+def one_line(text: str, longest: int) -> str:
+    """What somebody else says as one line of at most `longest` signs, with what could fool a terminal spelled out."""
+    words = " ".join(storable_text(text[: 4 * longest]).split())
+    line = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in words)
+    return line if len(line) <= longest and len(text) <= 4 * longest else f"{line[:longest]}…"
+
+
 def storable(value: Any) -> Any:
     """JSON whose texts UTF-8 can carry."""
     if isinstance(value, str):

@@ -30,6 +30,16 @@ def count_child(run: Run, result: RunResult) -> None:
     run.charge(requests=used.requests, tokens=used.total_tokens, cost_usd=result.cost_usd)
 
 
+async def count_lost(run: Run) -> None:
+    """Count in a resumed run what failed attempts of earlier lives used, or may have used."""
+    for lost in run.journal.lost():
+        cost = await run.account_for(lost.usage, lost.model)
+        if lost.held:
+            run.charge(**lost.held)
+        else:
+            run.charge(tokens=lost.usage.total_tokens, cost_usd=cost, requests=lost.usage.requests)
+
+
 async def count_inside(run: Run, step: Step) -> None:
     """Count the child runs and model requests inside a step that is read back: this life does not come to them."""
     for found in run.journal.inside(step):

@@ -7,15 +7,15 @@ is the runner's business; what a model is shown is decided by `context`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from pegboard import calls as tool_calls
 from pegboard import context, recovery
-from pegboard.budget import Reservation
+from pegboard.budget import Reservation, Unit
 from pegboard.errors import (
     BudgetExceededError,
     LoopLimitError,
@@ -41,7 +41,6 @@ from pegboard.types import (
     Message,
     ModelRequest,
     ModelResponse,
-    Omission,
     RunState,
     StreamEvent,
     Tier,
@@ -259,7 +258,9 @@ def send_back(run: Run, output: StructuredOutput, error: ModelOutputInvalidError
 
 
 async def _send_recorded(run: Run, send: Send, request: ModelRequest) -> ModelResponse:
+    """Not before the store knows of it: what a life sent that is cut off may have to be paid."""
     run.journal.requested(request)
+    await run.journal.flush()
     return await send(request)
 
 
@@ -269,13 +270,14 @@ async def _send_recorded(run: Run, send: Send, request: ModelRequest) -> ModelRe
 class TurnBinding:
     """The `TurnHooks` of a run: steps and layers around a request, the call pipeline, the sink."""
 
-    __slots__ = ("_attempt", "_meter", "_provided", "_run", "final")
+    __slots__ = ("_attempt", "_failed", "_meter", "_provided", "_run", "final")
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._meter = Meter() if run.is_bounded and run.budget.limits_output else None
         """Counts what is streamed, where a budget limits it."""
         self._attempt = 1
+        self._failed = NOTHING_SENT
         self._provided: ModelResponse | None = None
         self.final: Any = UNSET
 
@@ -346,6 +348,7 @@ class TurnBinding:
     async def _ask(self, step: Step, request: ModelRequest, send: Send) -> ModelResponse:
         run = self._run
         self._attempt, self._provided, run.failed_step, run.replaying = step.attempt, None, None, False
+        self._failed = NOTHING_SENT
         run.journal.start(step, model=request.model)
         if run.sink is not None:
             run.sink.put(StreamEvent("start", None, run=run.run, attempt=step.attempt, data={"model": request.model}))
@@ -358,16 +361,12 @@ class TurnBinding:
             else:
                 response = await layer(run, request, lambda _, changed: self._send(changed, send))
         except BaseException as error:
-            run.journal.fail(step, error)
-            run.failed_step = step
-            spent = _spent(error)
-            if spent is not None:
-                await run.account_for(spent, request.model, request.messages)
+            await self._has_failed(step, request, error)
             raise
         cost = await run.account_for(response.usage, response.model, request.messages, response.parts)
         fault = _fault_of(response)
         if fault is not None:
-            run.journal.fail(step, fault)
+            run.journal.fail(step, fault, usage=to_json(response.usage), held=self._failed.held)
             run.failed_step, run.unfinished = step, response.parts
             raise fault
         run.journal.finish(step, response, usage=response.usage, tokens=response.usage.total_tokens, cost_usd=cost)
@@ -375,10 +374,19 @@ class TurnBinding:
             self._say_anew(response)
         if run.journal.flushes:
             await run.journal.flush()
-        if response.omitted:
-            _tell_omitted(run, response.omitted)
+        if response.omitted or response.finish == "other":
+            _tell_lacking(run, response)
         run.log.append(Message("assistant", response.parts))
         return response
+
+    async def _has_failed(self, step: Step, request: ModelRequest, error: BaseException) -> None:
+        """Record an attempt that failed, with what it used."""
+        run, spent = self._run, self._failed.usage(error)
+        told = {} if spent is None else {"usage": to_json(spent), "held": self._failed.held}
+        run.journal.fail(step, error, **told)
+        run.failed_step = step
+        if spent is not None:
+            await run.account_for(spent, request.model, request.messages)
 
     def _send(self, request: ModelRequest, send: Send) -> Awaitable[ModelResponse]:
         """Innermost: budget, redaction, provider, settlement."""
@@ -386,6 +394,7 @@ class TurnBinding:
         if run.is_bounded or hooks.reserve_budget is not None:
             return self._paid(request, send)
         if hooks.redact is None and hooks.transform_stream is None and hooks.model_request is None:
+            self._failed = SENT
             return send(request)
         return self._deliver(request, send)
 
@@ -405,11 +414,13 @@ class TurnBinding:
         )
         if meter is not None:
             meter.begin(_most_output(request))
+        if reservation is not None and run.journal.durable:
+            run.journal.reserved(reservation.amounts)
         try:
             response = await self._deliver(request, send)
         except BaseException as error:
             overrun = meter is not None and meter.is_over
-            _settle_failed(reservation, error, run.counting.request(request) + meter.tokens if meter is not None else 0)
+            await self._settle_failed(reservation, error, request)
             await tool_calls.settle(run, wanted, tokens=wanted.tokens, outcome="failed", estimated=True)
             if overrun and (run.budget.remaining("tokens") or 0) <= 0 and run.budget.limits("tokens"):
                 raise _cut(run, request) from error
@@ -433,7 +444,36 @@ class TurnBinding:
             actual["cost_usd"] = cost
         if reservation is not None:
             reservation.settle(actual)
+            self._failed = Attempt(True, None, reservation.amounts)  # in case that the answer is one of no use
         await tool_calls.settle(run, wanted, tokens=tokens, cost_usd=cost, estimated=tokens is None)
+
+    async def _settle_failed(
+        self, reservation: Reservation | None, error: BaseException, request: ModelRequest
+    ) -> None:
+        """A request that failed may have cost something: what its model says, else what was counted.
+
+        Where nothing came of an answer nobody knows what a model did for it: what was reserved stands.
+        """
+        run, meter = self._run, self._meter
+        was_sent = self._failed.was_sent
+        self._failed = Attempt(was_sent, None)
+        usage = self._failed.usage(error)
+        if usage is not None and usage.total_tokens is None and meter is not None and _was_read(error):
+            counted = (run.counting.request(request), meter.tokens)
+            usage = Usage(*counted, requests=usage.requests, source="estimated")
+        if reservation is not None:
+            reservation.settle(await self._amounts_of(usage, request, reservation))
+            self._failed = Attempt(was_sent, usage, reservation.amounts)
+
+    async def _amounts_of(
+        self, usage: Usage | None, request: ModelRequest, reserved: Reservation
+    ) -> Mapping[Unit, float]:
+        """What a failed request counts as, by unit; nothing, where it was not taken."""
+        if usage is None:
+            return dict.fromkeys(reserved.amounts, 0.0)
+        cost = cost_of(await self._run.price_of(request.model, request.messages), usage)
+        amounts: dict[Unit, float | None] = {"tokens": usage.total_tokens, "cost_usd": cost}
+        return {unit: amount for unit, amount in amounts.items() if amount is not None}
 
     async def _deliver(self, request: ModelRequest, send: Send) -> ModelResponse:
         """Without what the model must not see, and with the answer's events passing those who transform them."""
@@ -444,6 +484,7 @@ class TurnBinding:
             if not isinstance(plain, list):  # the marker of a redaction that failed
                 plain = [to_json(Message.user(str(plain)))]
             request = msgspec.structs.replace(request, messages=tuple(map(message_from_json, plain)))
+        self._failed = SENT
         if run.sink is None or run.hooks.transform_stream is None:
             response = await send(request)
         else:
@@ -553,14 +594,34 @@ def _made_of(run: Run, request: ModelRequest) -> str:
     return f"{about}{run.counting.request(request)} for the request, and up to {_most_output(request)} for the answer"
 
 
-def _spent(error: BaseException) -> Usage | None:
-    """What an attempt used that failed: unknown, where the request was taken and nobody said."""
-    if isinstance(error, BudgetExceededError) and error.__cause__ is not None:
-        error = error.__cause__  # the answer that was cut
-    usage = getattr(error, "usage", None)
-    if isinstance(usage, Usage):
-        return usage
-    return Usage() if _was_taken(error, otherwise=isinstance(error, asyncio.CancelledError)) else None
+class Attempt(NamedTuple):
+    """A request, as far as it is of interest when it fails."""
+
+    was_sent: bool
+    counted: Usage | None = None
+    """What is known or was estimated of its usage."""
+    held: Mapping[Unit, float] = {}
+    """What it counts against the budget in the end, by unit."""
+
+    def usage(self, error: BaseException) -> Usage | None:
+        """What it used that failed so: unknown, where it was taken and nobody said; `None` is nothing."""
+        if self.counted is not None:
+            return self.counted
+        if isinstance(error, BudgetExceededError) and error.__cause__ is not None:
+            error = error.__cause__  # the answer that was cut
+        usage = getattr(error, "usage", None)
+        if isinstance(usage, Usage):
+            return usage
+        stopped = self.was_sent and isinstance(error, asyncio.CancelledError)
+        return Usage() if _was_taken(error, otherwise=stopped) else None
+
+
+NOTHING_SENT, SENT = Attempt(False), Attempt(True)
+
+
+def _was_read(error: BaseException) -> bool:
+    """Whether an answer came as far as it was wanted: to where it broke off, or was stopped from here."""
+    return isinstance(error, asyncio.CancelledError) or bool(getattr(error, "stream_started", False))
 
 
 _SILENT = (ModelStreamError, ModelEmptyResponseError, ModelTimeoutError)
@@ -574,25 +635,11 @@ def _was_taken(error: BaseException, *, otherwise: bool) -> bool:
     return error.stream_started or (isinstance(error, _SILENT) and error.phase != "connect")
 
 
-def _tell_omitted(run: Run, omitted: Sequence[Omission]) -> None:
-    """Say once in a run what its model was not given."""
+def _tell_lacking(run: Run, response: ModelResponse) -> None:
+    """Say once in a run what its model was not given, and that an answer may be less than whole."""
+    if response.finish == "other":
+        run.degrade("an answer", f"`{response.model}` ended it for a reason that is not known here")
     told = {entry.what for entry in run.degraded}
-    for omission in omitted:
+    for omission in response.omitted:
         if omission.what not in told:
             run.degrade(omission.what, f"not sent to the model: {omission.why}")
-
-
-def _settle_failed(reservation: Reservation | None, error: BaseException, counted: int) -> None:
-    """A request that failed may have cost something: what was reserved stands, or more was counted; or it was not sent.
-
-    What a model says that it used, where it could still say so, is taken for it.
-    """
-    if reservation is None:
-        return
-    usage = getattr(error, "usage", None)
-    if isinstance(usage, Usage) and usage.total_tokens is not None:
-        reservation.settle({"tokens": usage.total_tokens})
-    elif not _was_taken(error, otherwise=True):
-        reservation.release()
-    else:
-        reservation.at_least({"tokens": counted})

@@ -142,3 +142,16 @@ def test_info_shows_fields_for_people_and_schemas_for_programs(peg: Any, place: 
     assert "input_schema:\n  FIELD  TYPE     REQUIRED  MEANING\n  n      integer  no" in shown
     assert "{" not in shown
     assert peg.json("agents", "info", "shown_crew:one")["data"]["output"]["properties"] == {"n": {"type": "integer"}}
+
+
+def test_validate_looks_for_what_is_fallen_back_to(peg: Any, site: Any, place: Path) -> None:
+    """A model that nobody makes, and an agent that is not there, would be found out when the first one fails."""
+    (place / "spare.py").write_text(
+        "from pegboard import Agent\n"
+        'spare = Agent("spare", model="scripted:demo", fallbacks=("nope", "agent:gone", "scripted:x"))\n'
+    )
+    told = peg("agents", "validate", "spare:spare").stdout
+
+    assert "spare:spare: no installed plugin knows the model `nope`" in told
+    assert "spare:spare: `fallbacks` names the agent `gone`, which is not there" in told
+    assert len(told.splitlines()) == 2

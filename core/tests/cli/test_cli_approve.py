@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -128,7 +129,7 @@ async def test_granted_for_the_run_means_these_arguments(monkeypatch: pytest.Mon
     out = Output()
     out.interactive = True
     typed = iter(["r\n", "d\n"])
-    monkeypatch.setattr(approve, "_line", lambda: next(typed))
+    monkeypatch.setattr(approve, "_line", lambda wake: next(typed))
     approver = approve.Approver(out)
     ctx: Any = type("Run", (), {"root": "r1"})()
 
@@ -147,3 +148,34 @@ async def test_more_money_is_allowed_by_its_whole_name(allowed: list[str], grant
     answer = await approver.request_approval(cast("RunContext", None), ApprovalRequest(id="1:x", action=action))
 
     assert (answer is not None and (answer.granted, answer.scope) == (True, "once")) is granted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe stands for the terminal")
+async def test_a_question_that_nobody_waits_for_takes_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is typed after Ctrl-C is for whoever reads next."""
+    terminal, keyboard = os.pipe()
+    out = Output()
+    out.interactive = True
+    ctx: Any = type("Run", (), {"root": "r1"})()
+    with os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        asking = asyncio.ensure_future(Approver(out).request_approval(ctx, request_for(digest="a")))
+        for _ in range(10):  # it waits by then
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        os.write(keyboard, b"hello\n")
+        os.close(keyboard)
+
+        assert os.read(terminal, 100) == b"hello\n"
+
+
+def test_a_question_of_money_names_the_amount() -> None:
+    """And why it is asked, in the words of the error."""
+    arguments: Any = {"by": 0.25, "of": "this run", "why": "the budget is $0.25"}
+    action = Action(verb="budget.raise", resource="cost_usd", arguments=arguments)
+
+    assert described(ApprovalRequest(id="1:x", action=action, prompts=("the budget is $0.25",))) == [
+        "approval needed: $0.25 more for the budget of this run",
+        "  reason: the budget is $0.25",
+    ]

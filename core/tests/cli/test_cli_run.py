@@ -42,6 +42,27 @@ def test_written_agent_runs_and_uses_its_tool(site: Any) -> None:
 
 
 @pytest.mark.usefixtures("project")
+def test_a_model_that_is_asked_for_leads(site: Any, place: Path) -> None:
+    """Over the one that the agent names: who types `-m` is not answered by somebody else."""
+    text = 'from pegboard import Agent\n\nagent = Agent("clerk", model="nobody:none")\n'
+    (place / "clerk.py").write_text(text, encoding="utf-8")
+
+    assert site.peg("run", "clerk:agent", "hello", "-q").returncode == 4
+    done = site.peg("run", "clerk:agent", "hello", "-q", "-m", "scripted:demo")
+
+    assert done.returncode == 0, done.stderr
+    assert "scripted demo model" in done.stdout
+
+
+def test_a_run_that_goes_on_takes_no_other_model(peg: Any) -> None:
+    """It was begun with one, and what it recorded is of that one."""
+    done = peg("run", "--resume", "r1", "-m", "scripted:demo")
+
+    assert done.exit_code == 2
+    assert "a run goes on with the model that it began with" in done.stderr
+
+
+@pytest.mark.usefixtures("project")
 def test_json_has_the_result(peg: Any) -> None:
     """`--json` has output, end reason, usage and cost, which is unknown and not 0."""
     data = peg.json("run", "hello")["data"]

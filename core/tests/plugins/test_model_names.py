@@ -153,7 +153,7 @@ async def test_auto_with_no_model_is_model_none(start_host: StartHost) -> None:
 
 @pytest.mark.parametrize(
     ("provider", "hint"),
-    [("scripted", "peg config set model scripted:demo"), ("alpha", "peg config set model alpha:MODEL")],
+    [("scripted", "peg config set model scripted:demo"), ("alpha", "peg models list")],
 )
 async def test_auto_without_an_answer_names_what_there_is(
     start_host: StartHost, plugin_dist: Any, provider: str, hint: str
@@ -181,7 +181,7 @@ async def test_auto_without_an_answer_says_what_to_set_up(start_host: StartHost,
 
     with pytest.raises(ModelNoneError) as caught:
         await host.model("auto")
-    assert caught.value.hint == "`export ALPHA_KEY=…` or `export BETA_KEY=…` or `peg config set model alpha:MODEL`"
+    assert caught.value.hint == "`export ALPHA_KEY=…` or `export BETA_KEY=…` or `peg models list`"
 
 
 async def test_a_plugin_that_announces_nothing_is_asked_last(start_host: StartHost, install: Any) -> None:
@@ -206,8 +206,8 @@ async def test_an_unknown_name_has_near_ones(start_host: StartHost, install: Any
 @pytest.mark.parametrize(
     ("name", "kind", "hint"),
     [
-        ("claude-9", "for Anthropic", "peg plugins list --all"),
-        ("o3-mini", "for OpenAI", "peg plugins list --all"),
+        ("claude-9", "for Anthropic", "peg models list"),
+        ("o3-mini", "for OpenAI", "peg models list"),
         ("scripted:demo", "with scripted models", "peg plugins install pegboard-replay"),
     ],
 )

@@ -126,11 +126,24 @@ def _offer_faults(board: Pegboard, agent: Agent) -> Iterator[PegboardError]:
 
 
 def _model_faults(board: Pegboard, agent: Agent) -> Iterator[PegboardError]:
-    if isinstance(agent.config.model, str):
-        try:
-            board.plugins.check_model(agent.config.model)
-        except PegboardError as error:
-            yield error
+    """Of the model and of what is fallen back to, which may be agents."""
+    config = agent.config
+    for name in (config.model, *config.fallbacks):
+        if isinstance(name, str) and name.startswith("agent:"):
+            yield from _absent_agents(board, name.removeprefix("agent:"))
+        elif isinstance(name, str):
+            try:
+                board.plugins.check_model(name)
+            except PegboardError as error:
+                yield error
+
+
+def _absent_agents(board: Pegboard, name: str) -> Iterator[PegboardError]:
+    from pegboard.shape import near
+
+    known = [*board.plugins.agents(), *(agent.name for agent in board.agents)]
+    if name not in known and not is_file(name):
+        yield AgentError(f"`fallbacks` names the agent `{name}`, which is not there{near(name, known)}")
 
 
 def agent_json(agent: Agent) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from pegboard.cli.contract import Output
 from pegboard.cli.render import escaped
@@ -21,6 +23,7 @@ from pegboard.types import Action, Approval, ApprovalRequest
 
 BUDGET = "budget.raise"
 """What `--allow` takes beside tools: each time the budget is short, as much more as the run asks for."""
+_ENDING_S = 1.0
 _QUESTION = "allow? [o]nce, for this [r]un with the same arguments, [d]eny: "
 
 
@@ -69,12 +72,26 @@ class Approver:
         print("\n".join(["", *described(request)]), file=sys.stderr)
         while True:
             print(_QUESTION, end="", file=sys.stderr, flush=True)
-            line = await self._pool.run(_line)
+            line = await self._line()
             word = line.strip().lower()
             if not line or word in ("d", "deny", "n", "no"):
                 return "d"
             if word in ("o", "once", "r", "run"):
                 return word[0]
+
+    async def _line(self) -> str:
+        """A line from the terminal. Whoever is cancelled meanwhile takes none: what is typed next is for others."""
+        wake, waker = os.pipe()
+        reading = asyncio.ensure_future(self._pool.run(partial(_line, wake)))
+        try:
+            return await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            os.write(waker, b"!")
+            await asyncio.wait({reading}, timeout=_ENDING_S)
+            raise
+        finally:
+            os.close(waker)
+            reading.add_done_callback(lambda _: os.close(wake))
 
 
 def covers(pattern: str, tool: str) -> bool:
@@ -86,6 +103,10 @@ def described(request: ApprovalRequest) -> list[str]:
     """What is asked, one fact a line; nothing is cut, since the end may be what matters."""
     action: Action = request.action
     arguments = action.arguments if isinstance(action.arguments, dict) else {"": action.arguments}
+    if action.verb == BUDGET and isinstance(more := arguments.get("by"), (int, float)):
+        amount = f"${more:g}" if action.resource == "cost_usd" else f"{more:g} {escaped(action.resource)}"
+        head = f"approval needed: {amount} more for the budget of {escaped(str(arguments.get('of')))}"
+        return [head, *(f"  reason: {escaped(prompt)}" for prompt in request.prompts)]
     lines = [f"approval needed: {action.verb} `{escaped(action.resource)}`"]
     lines += [f"  plugin: {escaped(action.owner)}"] if action.owner else []
     lines.append(f"  effect: {action.effect}")
@@ -97,6 +118,13 @@ def _as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _line() -> str:
-    """A line from the terminal. Not through `sys.stdin`: a thread that waits holds its lock, also at the exit."""
+def _line(wake: int) -> str:
+    """A line from the terminal, or nothing as soon as there is something to read at `wake`.
+
+    Not through `sys.stdin`: a thread that waits holds its lock, also at the exit.
+    """
+    if sys.platform != "win32":  # there only sockets can be waited for
+        ready, _, _ = select.select([sys.stdin.fileno(), wake], [], [])
+        if wake in ready:
+            return ""
     return os.read(sys.stdin.fileno(), 1 << 16).decode("utf-8", "replace")

@@ -75,6 +75,8 @@ class Output:
         """How often `-v` was given: twice shows everything, with tracebacks."""
         self.no_color = False
         self.plain = bool(os.environ.get("PEGBOARD_PLAIN"))
+        self.talks = False
+        """Whether a person talks through this command: that a run began and a model answered is no news to them."""
         self.interactive = _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
         self.live = _is_terminal(sys.stdout) and not self.plain
         """Whether text may appear on stdout piece by piece."""
@@ -225,7 +227,8 @@ class Output:
         """The look of every error: what happened, what to type next, where to read more."""
         with suppress(OSError):
             self.data.flush()
-        lines = [f"{self.style('error:', sys.stderr, fg='red', bold=True)} {harmless(error.message)}", ""]
+        message = harmless(error.message).replace("\n", "\n  ")  # a line of others is not to pose as one of these
+        lines = [f"{self.style('error:', sys.stderr, fg='red', bold=True)} {message}", ""]
         if error.hint and error.hint != f"peg help {error.code}":  # the next line says that already
             hint = error.hint if "`" in error.hint else f"run `{error.hint}`"
             lines.append(f"{self.style('hint:', sys.stderr, fg='cyan')} {harmless(hint)}")
@@ -376,7 +379,7 @@ def answer_of(error: BaseException, out: Output) -> Answer:
         return Answer(error=_usage(error))
     if isinstance(error, click.ClickException):
         return Answer(error=PegboardError(_prose(error.format_message())), exit_code=ExitCode(1))
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, (BrokenPipeError, NoOutput)):  # nobody's fault here, whose command it may be
         raise error
     if out.plugin is not None:
         return Answer(error=out.plugin.failed(error))

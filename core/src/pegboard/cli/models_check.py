@@ -18,7 +18,13 @@ from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.models import default_of, listings_of, place_of
 from pegboard.cli.render import escaped, table
 from pegboard.config import Config, join_key
-from pegboard.errors import ModelAuthError, ModelNotOfferedError, ModelTimeoutError, PegboardError
+from pegboard.errors import (
+    CredentialsInvalidError,
+    ModelAuthError,
+    ModelNotOfferedError,
+    ModelTimeoutError,
+    PegboardError,
+)
 from pegboard.model import ModelBase, capabilities_of, connected, verified
 from pegboard.plugins.discovery.manifest import contributed
 from pegboard.plugins.models import resolve_alias
@@ -83,7 +89,7 @@ class Checking:
         self._step = "access"
         await self._note_access(board, model)
         self._step = "server"
-        await self._note_server(model)
+        await self._note_server(model, ask=ask)
         if ask:
             self._step = "answer"
             await self._note_answer(board, model, quote)
@@ -123,16 +129,22 @@ class Checking:
         said = next((listing for listing in listings if listing.provider == model.provider), _NOTHING_MISSING)
         self._note("access", "ok" if said.ready == "yes" else said.ready, said.why)
 
-    async def _note_server(self, model: ModelBase) -> None:
+    async def _note_server(self, model: ModelBase, *, ask: bool) -> None:
+        """Whether the server knows the model. With `ask` it has another chance: many lack that door, and answer."""
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
                 asked = await verified(model)
         except TimeoutError as late:
             raise ModelTimeoutError(f"the server said nothing within {ANSWERS_WITHIN_S:g} s") from late
+        except ModelNotOfferedError as unknown:
+            if not ask:
+                raise
+            self._note("server", "unknown", unknown.message)
+            return
         if asked:
             self._note("server", "ok", "it answers, and takes this key and this name")
         else:
-            self._note("server", "unknown", "it was not asked; only `--ask` tells")
+            self._note("server", "unknown", "it does not say whether it has this model; only `--ask` tells")
 
     def _note_capabilities(self, model: ModelBase) -> None:
         found = capabilities_of(model)
@@ -168,7 +180,7 @@ class Checking:
 def _with_hint(error: PegboardError, setup: str | None) -> PegboardError:
     """The error with what helps here, where it says nothing of its own."""
     if error.hint == error.default_hint:
-        if isinstance(error, ModelAuthError) and setup:
+        if isinstance(error, ModelAuthError | CredentialsInvalidError) and setup:
             error.hint = setup
         elif isinstance(error, ModelNotOfferedError):
             error.hint = "peg models list --remote"

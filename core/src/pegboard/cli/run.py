@@ -74,7 +74,13 @@ class SettingOption(Option):
 
 @click.command("run", cls=RunCommand, stream=True)
 @click.argument("words", nargs=-1, metavar="[TARGET] [TASK]...")
-@option("-m", "--model", cls=SettingOption, setting="model", help="The model: a name, an alias or provider:name.")
+@option(
+    "-m",
+    "--model",
+    cls=SettingOption,
+    setting="model",
+    help="The model, whatever the agent names: a name, an alias or provider:name.",
+)
 @option("--agent", cls=SettingOption, setting="agent", help="The agent for a task without a TARGET, named like one.")
 @option("--budget-usd", type=Number(min=0), show_default="no limit", help="Money for the run and its children.")
 @option("--budget-tokens", type=WholeNumber(min=0), show_default="no limit", help="Tokens, likewise.")
@@ -113,12 +119,21 @@ def run(words: tuple[str, ...], **options: Any) -> Answer:
     around: Around = meta.get(AROUND, Around())
     piped = piped_text() if around.piped is None else around.piped
     task = Task(words, looked_up=len(words) - meta[_AFTER_DASHES], piped=piped, given=given)
-    if given is None and not options["resume"] and not "".join(task.words).strip() and not task.piped:
-        raise UsageError("there is no task", hint='peg run "what is in this folder?"')
+    _check_asked(task, options)
     try:
         return asyncio.run(_run(task, options, Output.current(), around))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _check_asked(task: Task, options: dict[str, Any]) -> None:
+    if options["resume"]:
+        if options["model"] is not None:
+            raise UsageError(
+                "a run goes on with the model that it began with", hint=f"peg run --resume {options['resume']}"
+            )
+    elif task.given is None and not "".join(task.words).strip() and not task.piped:
+        raise UsageError("there is no task", hint='peg run "what is in this folder?"')
 
 
 class Given(NamedTuple):
@@ -230,6 +245,8 @@ async def _new_run(
     inputs = inputs_for(agent, task.words[start:], task.piped, commands=commands)
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
     wanted: RunOptions = {"run": run_id, "limits": limits, "explain": options["explain"]}
+    if options["model"] is not None:
+        wanted["model"] = options["model"]
     if target is not None:
         wanted["target"] = target
     stream = board.stream(agent, inputs, **wanted)
@@ -272,7 +289,7 @@ async def followed(stream: AsyncGenerator[StreamEvent, None], out: Output) -> Ru
 
 
 class LiveText:
-    """The text of a run on a terminal, piece by piece."""
+    """The text of a run on a terminal, piece by piece. What became void, or comes once more, is marked as that."""
 
     def __init__(self, out: Output) -> None:
         self._out = out
@@ -286,17 +303,28 @@ class LiveText:
         if event.type == "text":
             self._out.write(event.content)
             self._shown += event.content
-        elif event.type in ("restart", "tool_call") and self._shown:
-            self._out.write("\n")
-            self._shown = ""
+        elif event.type == "restart":
+            self._leave("the text above is void; the answer begins anew")
+        elif event.type == "tool_call":
+            self._leave()
 
     def end(self, result: RunResult) -> None:
         """Show the answer, unless it stands there already."""
-        text = readable(result)
-        if self._shown:
-            self._out.write("\n")
-        if text and self._shown != text:
+        text, shown = readable(result), self._shown
+        if text and shown != text:
+            self._leave("the answer in its final form follows")
             self._out.write(text + "\n")
+        else:
+            self._leave()
+
+    def _leave(self, mark: str = "") -> None:
+        """End the text that stands on the terminal, with a word on it; `--quiet` has no say in what is true."""
+        if not self._shown:
+            return
+        self._out.write("\n")
+        self._shown = ""
+        if mark:
+            print(f"({mark})", file=sys.stderr, flush=True)
 
 
 def settings_of(options: dict[str, Any]) -> Config:

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from pegboard import config, config_edit, shape
+from pegboard import agent_files, config, config_edit, shape
+from pegboard.agent_names import is_file
 from pegboard.cli.contract import Answer, Output, command, option
 from pegboard.cli.plugin_settings import PluginSettings, show_settings
 from pegboard.config import Config, Explained
@@ -127,7 +128,7 @@ def set_value(key: str, value: str | None, unset: bool, scope: str) -> Answer:
         there = config_edit.remove(file, path)
         text = f"took {key} out of {file}" if there else f"{key} is not set in {file}"
         return Answer({"key": key, "file": str(file), "removed": there}, text)
-    parsed = _checked(key, value)
+    parsed = _as_meant(key, _checked(key, value), file)
     if unknown := PluginSettings().check(path, parsed):
         Output.current().warn(unknown)
     config_edit.set_value(file, path, parsed)
@@ -155,8 +156,15 @@ def _checked(key: str, text: str | None) -> Any:
     found = settings.explain(key)
     if found is None or found.layer != "command line":
         problems = [problem for problem in settings.problems if problem.message.startswith("the command line")]
+        if problems and text == "":
+            raise ConfigError(problems[-1].message, hint=f"peg config set {key} --unset")
         raise problems[-1] if problems else ConfigError(f"there is no setting `{key}`", hint="peg config schema")
     return found.value
+
+
+def _as_meant(key: str, value: Any, file: Path) -> Any:
+    """The path of an agent's file means the folder where it is typed, and not that of the settings."""
+    return agent_files.for_setting(value, file) if key == "agent" and is_file(value) else value
 
 
 def _warn_if_overridden(key: str, file: Path) -> None:

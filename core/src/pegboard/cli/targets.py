@@ -115,7 +115,7 @@ def off_board(agent: str) -> Decision | None:
 
 def _warn_if_near(board: Pegboard, word: str) -> None:
     """A name that was mistyped would be paid for as a task."""
-    known = [*board.plugins.agents(), *board.agents]
+    known = [*board.plugins.agents(), *(agent.name for agent in board.agents)]
     near = get_close_matches(word, known, n=1, cutoff=_NEAR) if is_plain(word) else []
     if near:
         Output.current().warn(f"`{word}` is no agent and becomes part of the task; did you mean `{near[0]}`?")

@@ -212,8 +212,7 @@ def _no_default(pegs: Sequence[Peg], cause: str, *, autoload: bool) -> ModelNone
 
 def _setup(pegs: Sequence[Peg], offered: Sequence[str]) -> str:
     """What to type: what the plugins say of themselves, or to name a model."""
-    provider = next(name for peg in pegs for name in _providers(peg))
-    named = f"peg config set model {DEMO if _fits(DEMO, offered) else f'{provider}:MODEL'}"
+    named = f"peg config set model {DEMO}" if _fits(DEMO, offered) else "peg models list"
     setups = [item["setup"] for peg in pegs for item in contributed(peg.record.manifest, "models") if "setup" in item]
     return " or ".join(f"`{command}`" for command in (*setups, named)) if setups else named
 
@@ -242,7 +241,7 @@ def _missing(name: str, asked: Sequence[Peg]) -> str:
 
 def _hint(name: str, asked: Sequence[Peg]) -> str:
     scripted = not asked and _kind(name) == _SCRIPTED
-    return "peg plugins install pegboard-replay" if scripted else "peg plugins list --all"
+    return "peg plugins install pegboard-replay" if scripted else "peg models list"
 
 
 def _fits(name: str, patterns: Iterable[str]) -> bool:

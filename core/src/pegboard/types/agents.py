@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, TypeAlias, overload
 
 import msgspec
 
@@ -29,6 +30,8 @@ else:
     Output = TypeVar("Output")
     ModelBase = Any  # `help()` and `inspect.signature` evaluate the annotations of a struct
 
+AUTO: Final = "auto"
+"""The model of agents that name none: what the configuration names, else one that is ready."""
 Effect = Literal["pure", "idempotent", "keyed", "unsafe"]
 Tier = Literal["core", "toolchain", "toolbelt"]
 Turns: TypeAlias = "Callable[[RunContext, RunState], Awaitable[RunState]]"
@@ -94,7 +97,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "agent"
     version: str = "0"
     description: str = ""
-    model: str | ModelBase = "auto"
+    model: str | ModelBase = AUTO
     instructions: str = ""
     tools: tuple[Any, ...] = ()
     """Tools, typed functions, or names of tools that plugins provide; a name may end in `*`.
@@ -200,6 +203,12 @@ class Agent(Generic[Output]):
             self.config = msgspec.structs.replace(base, **both, **config)
         else:
             self.config = base
+
+    def using(self, model: str | ModelBase) -> Agent[Output]:
+        """The same agent with another model."""
+        other = copy.copy(self)
+        other.config = msgspec.structs.replace(self.config, model=model)
+        return other
 
     @property
     def name(self) -> str:

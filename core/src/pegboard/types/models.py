@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from pegboard.errors import AgentError
 from pegboard.types.messages import Content, JsonObject, Message, ToolCall, calls_of, text_of
 
 FinishReason = Literal["stop", "tool_calls", "length", "refused", "pause", "other"]
 """`pause` is a long turn of a provider's own tools, which wants to be sent back to go on."""
+_LEVELS = ("off", "low", "medium", "high")
 Known = Literal["yes", "no", "unknown"]
 EventType = Literal[
     "start",
@@ -88,6 +90,15 @@ class ModelSettings(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     timeout_s: float | None = None
     extra: JsonObject = {}
     """Passed to the provider verbatim."""
+
+    def __post_init__(self) -> None:
+        wanted = self.thinking
+        if wanted is None or wanted in _LEVELS or (wanted.__class__ is int and wanted >= 0):
+            return
+        raise AgentError(
+            f"the setting `thinking` is {wanted!r}, and must be `off`, `low`, `medium`, `high` or a number of tokens",
+            hint="peg help agent.invalid",
+        )
 
     def over(self, base: ModelSettings) -> ModelSettings:
         """These settings, with the gaps filled from `base`."""

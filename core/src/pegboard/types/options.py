@@ -56,6 +56,8 @@ class RunOptions(TypedDict, total=False):
     conversation: str
     principal: Principal
     workspace: str
+    model: str | ModelBase
+    """The model of the run, whatever the agent names; also of child runs whose agents name none."""
     limits: ResourceLimits
     """Tighter limits than those of the agent and the configuration."""
     explain: bool

@@ -110,8 +110,9 @@ class Extend(msgspec.Struct, frozen=True, kw_only=True, tag_field="decision", ta
 
     amount: float
     unit: str = ""
-    """Filled in by core, from the error; so is `above`."""
+    """Filled in by core, from the error; so are `above` and `needed`."""
     above: int = 0
+    needed: float = 0.0
     reason: str = ""
 
 

@@ -154,6 +154,23 @@ def test_a_node_of_a_workflow_names_a_file(peg: Peg) -> None:
     assert peg("workflow", "run", "flow.yaml", "hi").stdout.startswith('You asked "hi"')
 
 
+def test_what_python_beside_a_file_prints_is_no_answer(peg: Peg) -> None:
+    """It goes to stderr, from its code and from processes that it starts, so that programs can read the answer."""
+    (peg.folder / "ringer.yaml").write_text(RINGER)
+    loud = "import os\nfrom pegboard import tool\nprint('LOUD')\nos.system('echo LOUDER')\n"
+    (peg.folder / "bells.py").write_text(
+        f"{loud}\n@tool(effect='pure')\ndef ring() -> str:\n    'Ring.'\n    return 'ding'\n"
+    )
+    done = peg("run", "-q", "ringer.yaml", "ring")
+
+    assert (done.stdout, "LOUD\n" in done.stderr, "LOUDER\n" in done.stderr) == (
+        "The tool `ring` answered: ding\n",
+        True,
+        True,
+    )
+    assert peg.json("agents", "info", "ringer.yaml")["name"] == "ringer"
+
+
 def test_info_shows_what_is_in_a_file(peg: Peg) -> None:
     """The same as of any other agent."""
     data = peg.json("agents", "info", "poet.md")

@@ -159,6 +159,17 @@ def test_markdown_is_told_with_the_lines_of_the_file(text: str, said: str) -> No
     assert refused(text, "clerk.md").message.startswith(f"/nowhere/clerk.md:{said}")
 
 
+@pytest.mark.parametrize("text", ["quality: {true: a, 1: b}\n", "settings: {extra: {1: a, 1.0: b}}\n"])
+def test_keys_that_python_takes_for_one_are_told(text: str) -> None:
+    """They are there twice, in whatever way they are written."""
+    assert "is there twice; the first is in line 1" in refused(text).message
+
+
+def test_two_letters_that_changed_places_are_known() -> None:
+    """By what they have in common alone `modules` would be nearer."""
+    assert refused("modle: auto\n").message.endswith("`modle` is an unknown key; did you mean `model`?")
+
+
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     """Up to ten things."""
     text = "".join(f"wrong{number}: 1\n" for number in range(12))
@@ -253,6 +264,8 @@ def test_two_folders_have_modules_of_one_name(folder: Path) -> None:
         ("output: broken:Verdict", "`output`: `broken.py` could not be imported: SyntaxError"),
         ("output: leaves:Verdict", "`output`: `leaves.py` could not be imported: SystemExit"),
         ("output: ../shapes:Verdict", "`output` `../shapes:Verdict` does not fit the pattern"),
+        ("output: shapes:Verdict.ok", "`output` `shapes:Verdict.ok` does not fit the pattern"),
+        ('tools: ["shapes:os.remove"]', "`tools.0` `shapes:os.remove` does not fit the pattern"),
         ('tools: ["../shapes:count"]', "`tools.0` `../shapes:count` does not fit the pattern"),
     ],
 )

@@ -43,3 +43,17 @@ def test_what_models_can_do(model: str, thinking: str, structured: str) -> None:
     found = capabilities_of(model)
 
     assert (found.thinking, found.structured_output) == (thinking, structured)
+
+
+@pytest.mark.parametrize(
+    ("model", "window"),
+    [
+        (Settings().default_model, 1_000_000),
+        ("claude-opus-4-7", 1_000_000),
+        ("claude-sonnet-4-5-20250929", 200_000),
+        ("claude-of-the-future", None),
+    ],
+)
+def test_how_much_models_can_read(model: str, window: int | None) -> None:
+    """Of the default it is known; of what nobody has said it is not."""
+    assert capabilities_of(model).context_window == window

@@ -67,6 +67,15 @@ async def test_input_is_counted_whole(model: ModelBase, wire: WireServer) -> Non
     assert usage.output_tokens == 9
 
 
+async def test_a_count_that_is_none_is_unknown(model: ModelBase, wire: WireServer) -> None:
+    """The answer stands, and is not taken for free."""
+    wire.answer(events(*text(0, "Yes.")).replace(b'"input_tokens": 10', b'"input_tokens": "ten"'))
+
+    result = await model.get_response(Agent("a"), "?")
+
+    assert (result.messages[-1].text, result.usage.input_tokens, result.usage.requests) == ("Yes.", None, 1)
+
+
 async def test_a_tool_of_the_server_is_kept_and_sent_back(model: ModelBase, wire: WireServer) -> None:
     """Its call and its result go back word for word; a long turn that pauses goes on by itself."""
     search = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}

@@ -138,7 +138,7 @@ def test_settings_of_the_provider_pass_as_they_are() -> None:
     params = sent(tools=(READ,), **settings(extra={"tools": [web], "service_tier": "auto"})).params
 
     assert params["tools"][1] == web
-    assert params["service_tier"] == "auto"
+    assert params["extra_body"]["service_tier"] == "auto"
 
 
 def test_the_prefix_is_cached_by_default() -> None:
@@ -206,6 +206,7 @@ def test_files_that_it_takes(file: File, kind: str) -> None:
     [
         (File(media_type="audio/wav", data=b"x"), ModelUnsupportedError),
         (File(media_type="image/png"), ModelRequestError),
+        (File(media_type="image/png", data=b""), ModelRequestError),
         (File(media_type="image/png", data=bytes(6_000_000)), ModelContextOverflowError),
         (File(media_type="application/pdf", data=bytes(26_000_000)), ModelContextOverflowError),
     ],

@@ -112,3 +112,11 @@ async def test_thinking_stands_where_the_dialect_says() -> None:
     result = await asked({"reasoning_content": "Hm."}, {"content": "Yes."}, dialect=LAX)
 
     assert [type(part).__name__ for part in result.messages[-1].parts] == ["Thinking", "Text"]
+
+
+async def test_an_id_that_came_before_is_never_given_again() -> None:
+    """Also where its call was replaced at its index: what comes would be added to the arguments of another call."""
+    ids = ("a", "b", "a")
+    result = await asked({"tool_calls": [as_call("x", "{}", index=0, id=id) for id in ids]}, finish="tool_calls")
+
+    assert len({call.id for call in result.messages[1].tool_calls}) == 3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from pegboard.errors import ModelRequestError
 from pegboard.types import (
     File,
     Message,
@@ -111,3 +113,11 @@ def test_structured_output_of_a_completion() -> None:
     assert "response_format" not in numbers.params
     assert numbers.params["messages"][0]["content"].endswith('{"type":"integer"}')
     assert left_out(numbers) == ["the output schema"]
+
+
+def test_an_empty_picture_is_refused() -> None:
+    """Before anything is sent; an empty text is one."""
+    with pytest.raises(ModelRequestError, match=r"the file `a\.png` is empty"):
+        by_chat(Message("user", (File(media_type="image/png", data=b"", name="a.png"),)))
+    sending = by_chat(Message("user", (File(media_type="text/plain", data=b"", name="a.txt"),)))
+    assert sending.params["messages"] == [{"role": "user", "content": "a.txt:\n"}]

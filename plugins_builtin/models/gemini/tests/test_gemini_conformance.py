@@ -20,7 +20,10 @@ class TestGemini(ProviderSuite):
     """`generateContent`, streamed."""
 
     streams = Path(__file__).parent / "data"
-    lacks = {"arguments": "Gemini sends the arguments of a call as an object, never as text"}
+    lacks = {
+        "arguments": "Gemini sends the arguments of a call as an object, never as text",
+        "extra": "the SDK checks each name, and an error says which one it does not know",
+    }
     overflow = Refusal(
         400,
         "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",

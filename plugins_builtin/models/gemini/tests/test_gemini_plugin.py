@@ -90,3 +90,16 @@ def test_what_models_can_do(model: str, thinking: str, with_tools: str) -> None:
     found = capabilities_of(model)
 
     assert (found.thinking, found.structured_output, found.structured_with_tools) == (thinking, "yes", with_tools)
+
+
+@pytest.mark.parametrize(
+    ("model", "window"),
+    [
+        (Settings().default_model, 1_048_576),
+        ("gemini-4-argon", 1_048_576),
+        ("gemini-of-the-future", None),
+    ],
+)
+def test_how_much_models_can_read(model: str, window: int | None) -> None:
+    """Of the default it is known; of what nobody has said it is not."""
+    assert capabilities_of(model).context_window == window

@@ -284,10 +284,11 @@ def test_a_file_by_its_address() -> None:
     [
         ([File(media_type="application/zip", data=b"x")], ModelUnsupportedError),
         ([File(media_type="image/png")], ModelRequestError),
+        ([File(media_type="image/png", data=b"")], ModelRequestError),
         ([File(media_type="image/png", data=bytes(50_000_001))], ModelContextOverflowError),
         ([File(media_type="application/pdf", data=bytes(40_000_000))] * 2, ModelContextOverflowError),
     ],
-    ids=["type", "nothing", "one", "together"],
+    ids=["type", "nothing", "empty", "one", "together"],
 )
 def test_files_that_it_refuses(files: list[File], error: type[Exception]) -> None:
     """Before anything is sent."""

@@ -86,13 +86,23 @@ async def test_another_machine_is_not_asked(make_board: MakeBoard) -> None:
     assert (found["local"].ready, found["local"].setup) == ("unknown", "peg models list --remote")
 
 
-@pytest.mark.parametrize("name", ["vllm:m", "ollama:m", "llamacpp:whatever"])
+@pytest.mark.parametrize("name", ["vllm:m", "ollama:m", "llamacpp:m:latest"])
 async def test_a_model_that_a_server_has(make_board: MakeBoard, wire: WireServer, name: str) -> None:
-    """By its name, by that of Ollama without its tag, or any name where the server takes any."""
+    """By its name, or by that of Ollama without its tag."""
     has(wire, "m" if name.startswith("vllm") else "m:latest")
     board = await board_with(make_board, **{f"{name.partition(':')[0]}_url": wire.url})
 
     assert await verified(await board.model(name))
+
+
+async def test_a_server_that_takes_any_name_confirms_none(make_board: MakeBoard, wire: WireServer) -> None:
+    """What it does not list it may have all the same, which only a request tells."""
+    has(wire, "a", "b")
+    board = await board_with(make_board, base_url=f"{wire.url}/v1", llamacpp_url=wire.url)
+
+    assert not await verified(await board.model("llamacpp:whatever"))
+    assert not await verified(await board.model("local:whatever"))
+    assert await verified(await board.model("local:b"))
 
 
 async def test_a_model_that_a_server_lacks(make_board: MakeBoard, wire: WireServer) -> None:
@@ -111,3 +121,13 @@ async def test_what_is_no_server_of_models(make_board: MakeBoard, wire: WireServ
 
     with pytest.raises(ModelStreamMalformedError):
         await verified(await board.model("vllm:m"))
+
+
+async def test_a_list_that_is_too_long_is_cut(make_board: MakeBoard, wire: WireServer) -> None:
+    """It says so."""
+    has(wire, *(f"m{number}" for number in range(5_001)))
+
+    found = await listings(await board_with(make_board, vllm_url=wire.url))
+
+    assert len(found["vllm"].models) == 5_000
+    assert "cut after 5000 models" in found["vllm"].why

@@ -120,7 +120,7 @@ async def test_with_nothing_ready_the_hint_says_what_to_type(make_board: MakeBoa
     with pytest.raises(ModelNoneError) as caught:
         await board.model("auto")
 
-    assert caught.value.hint == "`ollama pull qwen3` or `peg config set model ollama:MODEL`"
+    assert caught.value.hint == "`ollama pull qwen3` or `peg models list`"
 
 
 async def test_a_server_that_is_started_later_is_found(make_board: MakeBoard, wire: WireServer) -> None:

@@ -11,6 +11,7 @@ from pegboard import Agent, Message, ModelBase
 from pegboard.types import ModelRequest
 from pegboard_openai.config import Settings
 from pegboard_openai.model import OpenAIModel
+from pegboard_openai.models import capabilities_of
 from pegboard_testing import MakeBoard
 from pegboard_testing.conformance.roles import KeyedPluginSuite, ManifestSuite
 from pegboard_testing.wire_server import wire_server
@@ -88,3 +89,18 @@ async def test_the_provider_counts_tokens() -> None:
 
     assert [received.path for received in server.requests] == ["/v1/responses/input_tokens"]
     assert set(server.requests[0].json) == {"model", "input"}
+
+
+@pytest.mark.parametrize(
+    ("model", "window"),
+    [
+        (Settings().default_model, 1_050_000),
+        ("gpt-5.2", 400_000),
+        ("gpt-5.4-mini-2026-03-01", 400_000),
+        ("gpt-5.5", 1_000_000),
+        ("gpt-of-the-future", None),
+    ],
+)
+def test_how_much_models_can_read(model: str, window: int | None) -> None:
+    """Of the default it is known; of what nobody has said it is not."""
+    assert capabilities_of(model, "responses").context_window == window

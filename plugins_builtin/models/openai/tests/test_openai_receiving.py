@@ -177,6 +177,18 @@ async def test_an_answer_that_is_incomplete_says_so(model: ModelBase, wire: Wire
     assert (code_of(result), result.usage.total_tokens) == (code, 19)
 
 
+@pytest.mark.parametrize(("status", "code"), [("incomplete", "model.output_limit"), ("failed", "model.server_error")])
+async def test_a_completed_event_is_no_more_than_its_status(
+    model: ModelBase, wire: WireServer, status: str, code: str
+) -> None:
+    """A gateway that ends every stream so does not make a cut answer a whole one."""
+    begun = text(0, "Once upon")[:-1]
+    details = {"reason": "max_output_tokens"}
+    body = response(*begun, end="completed", status=status, incomplete_details=details)
+
+    assert code_of(await asked(model, wire, body)) == code
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

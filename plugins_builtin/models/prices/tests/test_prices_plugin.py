@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,16 @@ def written(path: Path, *prices: Price, dated: str = "2020-01-01") -> str:
     table = PriceTable(prices=prices, dated=dated, source="the finance department")
     path.write_text(json.dumps(to_json(table)))
     return path.name
+
+
+async def test_the_example_of_the_readme_prices_a_model_of_this_machine(make_board: MakeBoard, tmp_path: Path) -> None:
+    """As `pegboard-local` names it."""
+    (example,) = re.findall(r"```toml\n(.*?)```", (PACKAGE.parents[1] / "README.md").read_text("utf-8"), re.DOTALL)
+    settings = tomllib.loads(example)["plugins"]["prices"]
+    written(tmp_path / settings["table"])
+    board = await board_with(make_board, tmp_path, **settings)
+
+    assert (await result_of(board, model("qwen3", "ollama"))).cost_usd == 0
 
 
 async def test_a_known_model_has_a_cost(make_board: MakeBoard, tmp_path: Path) -> None:

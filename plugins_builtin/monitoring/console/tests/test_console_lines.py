@@ -65,6 +65,7 @@ def test_no_kind_needs_any_key(kind: str) -> None:
         ),
         ("budget.warning", {"unit": "tokens", "share": 0.8}, "budget tokens: 80% of the limit"),
         ("tool.loop", {"tool": "ls", "count": 3, "action": "warned"}, "tool ls: same result 3 times, warned"),
+        ("recovery.waiting", {"provider": "openai", "seconds": 29.6}, "waiting for openai: 30 s"),
         ("run.cancelled", {"reason": "user"}, "cancelled: user"),
         ("git.checked", {"clean": True, "nested": {}}, "git.checked clean=True"),
     ],

@@ -30,7 +30,8 @@ def test_text_scrolls_and_one_line_stays(terminal: Make) -> None:
     screen.gates("begin", "one", "two", "text", "more")
     screen.peg("run", "live_agents:looker", "look around")
 
-    assert screen.until(live) == "run ID started looker: look around\nLet me look.\nexecution · turn 1/20 · 00:00"
+    shown = "run ID started looker: look around\nLet me look.\nexecution · turn 1/20 · 00:00"
+    assert screen.until("Let me look.\nexecution · turn 1/20") == shown
     screen.open("begin")
     assert screen.until("2 tools running") == (
         "run ID started looker: look around\n"
@@ -282,13 +283,46 @@ def test_colour_is_the_terminals(terminal: Make) -> None:
     assert b"\x1b[31m" in raw[1]
 
 
-def test_a_degradation_is_said_when_it_happens_and_at_the_end(terminal: Make) -> None:
-    """Once above, and once below the summary."""
+def test_a_degradation_is_said_once(terminal: Make) -> None:
+    """When it happens; the summary counts it."""
     screen = terminal()
     screen.peg("run", "live_agents:degraded", "x")
 
     assert screen.end() == 0
-    said = "run ID degraded: plugin `console` the picture: no room"
-    lines = screen.text.splitlines()
-    assert [line.startswith("run ID degraded: ") for line in lines].count(True) == 2, said
-    assert lines[-1].startswith("run ID degraded: ")
+    assert screen.text.count("run ID degraded: the picture: no room") == 1
+    assert screen.text.endswith(", 1 degraded")
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"PEGBOARD_PLAIN": "1"}], ids=["dumb", "plain"])
+def test_a_line_of_its_own_without_live_lines(terminal: Make, environment: dict[str, str]) -> None:
+    """An answer that comes piece by piece would have the next line of a run behind its last piece."""
+    screen = terminal()
+    screen.peg("run", "-m", "scripted:demo", "hello", **environment)
+
+    assert screen.end() == 0
+    lines = re.findall(r"^run ID (\w+)", screen.text, re.MULTILINE)
+    assert lines == ["started", "model", "finished"]
+
+
+def test_a_talk_is_calm(terminal: Make) -> None:
+    """Who is answered knows that they asked, and sees that it was answered: what it took is all that is said."""
+    screen = terminal()
+    screen.peg("chat", "-m", "scripted:demo")
+    screen.until(lambda text: text.endswith("\n>"))
+    screen.type("hello\r")
+    screen.until("context 21 tokens")
+
+    assert re.findall(r"^run ID (\w+)", screen.text, re.MULTILINE) == ["finished"]
+
+
+def test_settings_that_are_wrong_are_told_once(terminal: Make) -> None:
+    """The warning has the command that shows them; the line of the run would be the same without it."""
+    screen = terminal(columns=250)
+    (screen.folder / "home" / "config").mkdir(parents=True)
+    (screen.folder / "home" / "config" / "config.toml").write_text("[plugins.prices]\nnonsense = 1\n")
+    home = str(screen.folder / "home")
+    screen.peg("run", "-m", "scripted:demo", "x", PEGBOARD_HOME=home, PEGBOARD_PLUGINS="console,prices,replay")
+
+    assert screen.end() == 0
+    (line,) = [line for line in screen.text.splitlines() if "plugin `prices`" in line]
+    assert line.startswith("warning: plugin `prices`")

@@ -126,6 +126,20 @@ def test_what_a_child_did_without_is_said_once(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.splitlines() == ["run a.1 degraded: x.py: binary", "run a.1 degraded: y.py: binary"]
 
 
+def test_a_plugin_that_fails_has_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """That the run goes on without that call of it goes without saying; what else it lacks does not."""
+    console = active()
+    console.on_event(event("plugin.fault", plugin="p", hook="tool_call", message="boom", code="hook.error"))
+    console.on_event(event("run.degraded", plugin="p", what="plugin `p`", why="its `tool_call` was skipped"))
+    console.on_event(event("run.degraded", plugin="p", what="the index", why="too old"))
+
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "run r1 plugin `p` failed in tool_call: boom (hook.error)",
+        "run r1 degraded: plugin `p` the index: too old",
+    ]
+
+
 def test_what_was_cancelled_did_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
     """The run says that it was cancelled; its steps say so only where everything is said."""
     failed = event("step.failed", op="agent.call:a", code="cancelled", message="CancelledError")

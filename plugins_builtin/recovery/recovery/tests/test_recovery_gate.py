@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from pegboard import Agent
 from pegboard.errors import ModelRateLimitedError
-from pegboard_recovery.gate import FIRST_INTERVAL_S, Gate
+from pegboard_recovery.gate import FIRST_INTERVAL_S, LOOK_AGAIN_S, PAUSE_S, Gate
 
 if TYPE_CHECKING:
     from plugins_builtin.recovery.recovery.tests.conftest import Scene
 
 RUNS = 16
+LONGEST_S = 300.0
+"""That a gate may be closed."""
 
 
 def test_an_open_gate_keeps_nobody() -> None:
     """Nothing is counted where nothing was refused."""
-    gate = Gate()
+    gate = Gate(LONGEST_S)
 
     assert (gate.is_open, gate.wait_s(gate.ticket(), 5.0)) == (True, 0.0)
 
 
 def test_of_many_refusals_at_once_one_counts() -> None:
     """Requests that were under way together say the same thing."""
-    gate, single = Gate(), Gate()
+    gate, single = Gate(LONGEST_S), Gate(LONGEST_S)
     single.refused(0.0, 1.0, 10.0)
     for _ in range(16):
         gate.refused(0.0, 1.0, 10.0)
@@ -35,7 +39,7 @@ def test_of_many_refusals_at_once_one_counts() -> None:
 
 def test_another_refusal_widens_and_answers_narrow_until_it_is_open() -> None:
     """The rate returns slowly."""
-    gate = Gate()
+    gate = Gate(LONGEST_S)
     gate.refused(0.0, 1.0, 0.0)
     gate.refused(2.0, 3.0, 0.0)
     answers = 0
@@ -48,12 +52,92 @@ def test_another_refusal_widens_and_answers_narrow_until_it_is_open() -> None:
 
 def test_an_answer_to_an_older_request_says_nothing() -> None:
     """It was sent before the gate was closed."""
-    gate = Gate()
+    gate = Gate(LONGEST_S)
     gate.refused(0.0, 1.0, 5.0)
     for _ in range(50):
         gate.answered(0.5)
 
     assert not gate.is_open
+
+
+@pytest.mark.parametrize("asked", [1e12, 1e308, math.inf, 10**400], ids=["years", "ages", "inf", "digits"])
+def test_no_provider_closes_it_for_longer_than_the_deadline(asked: float) -> None:
+    """All runs stand behind it, and a date in the wrong century is no wish."""
+    gate = Gate(LONGEST_S)
+    gate.refused(0.0, 1.0, asked)
+
+    assert gate.wait_s(gate.ticket(), 1.0) == LONGEST_S
+    assert gate.wait_s(gate.ticket(), 1.0 + LONGEST_S) <= LOOK_AGAIN_S
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause_s"),
+    [
+        (-5, 0.0),
+        (-(10**400), 0.0),
+        (-math.inf, 0.0),
+        (math.nan, PAUSE_S),
+        (None, PAUSE_S),
+        ("soon", PAUSE_S),
+        (True, PAUSE_S),
+    ],
+    ids=["past", "digits", "-inf", "nan", "none", "text", "bool"],
+)
+def test_what_is_no_time_is_the_usual_pause(asked: Any, pause_s: float) -> None:
+    """Of the past it is none, and nothing raises: plugins of anybody's make these errors."""
+    gate = Gate(LONGEST_S)
+    gate.refused(0.0, 1.0, asked)
+
+    assert gate.due_s(gate.ticket(), 1.0) == pause_s + FIRST_INTERVAL_S
+
+
+def test_nobody_waits_for_those_who_left() -> None:
+    """A hundred were cancelled: the next one is the first."""
+    gate = Gate(LONGEST_S)
+    gate.refused(0.0, 1.0, 3.0)
+    for ticket in [gate.ticket() for _ in range(100)]:
+        gate.leave(ticket)
+
+    assert gate.due_s(gate.ticket(), 1.0) == 3.0 + FIRST_INTERVAL_S
+
+
+async def test_cancelled_runs_leave_the_gate(scene: Scene) -> None:
+    """Whoever comes after them waits as if they had never been there."""
+    scene.settings = {"attempts": 1}
+    scene.model("a:one", [ModelRateLimitedError("slow down", retry_after_s=3), "done"])
+    board = await scene.board()
+    agent = Agent("agent", model="a:one")
+    await board.run(agent, "go", check=False)
+    waiting = [asyncio.create_task(board.run(agent, "go", run=f"run{number}", check=False)) for number in range(RUNS)]
+    await scene.clock.sleeping()
+    for number in range(RUNS):
+        await board.cancel(f"run{number}")
+    await asyncio.gather(*waiting)
+    result = await scene.through(board.run(agent, "go"))
+
+    assert result.output == "done"
+    assert scene.clock.monotonic() < 3 + RUNS * FIRST_INTERVAL_S / 2
+
+
+@pytest.mark.parametrize("asked", ["soon", math.nan, -1], ids=str)
+async def test_a_wish_that_is_none_is_no_fault(scene: Scene, asked: Any) -> None:
+    """The request is repeated as after a refusal without one."""
+    scene.model("a:one", [ModelRateLimitedError("slow down", retry_after_s=asked), "done"])
+
+    assert (await scene.run(Agent("agent", model="a:one"))).output == "done"
+
+
+async def test_an_absurd_wish_keeps_the_next_run_for_the_deadline_at_most(scene: Scene) -> None:
+    """Also where another model of the same provider is fallen back to."""
+    scene.settings = {"deadline_s": 60}
+    scene.model("a:one", [ModelRateLimitedError("in 2099", retry_after_s=1e12), "well again"])
+    scene.model("a:two", ["spared"])
+    board = await scene.board()
+    first = await scene.through(board.run(Agent("agent", model="a:one", fallbacks=("a:two",)), "go"))
+    second = await scene.through(board.run(Agent("agent", model="a:one"), "go"))
+
+    assert (first.output, second.output) == ("spared", "well again")
+    assert scene.clock.monotonic() < 65
 
 
 async def test_parallel_runs_wait_behind_one_gate(scene: Scene) -> None:
@@ -102,8 +186,8 @@ async def test_another_provider_does_not_wait(scene: Scene) -> None:
 
 async def test_a_run_says_that_it_waits_and_can_be_cancelled(scene: Scene) -> None:
     """Nothing is sent for it, and no plugin is blamed for the time."""
-    scene.settings = {"deadline_s": 1}
-    scene.model("a:one", [ModelRateLimitedError("slow down", retry_after_s=3000), "never"])
+    scene.settings = {"attempts": 1}
+    scene.model("a:one", [ModelRateLimitedError("slow down", retry_after_s=200), "never"])
     board = await scene.board()
     await board.run(Agent("agent", model="a:one"), "go", check=False)
     waiting = asyncio.create_task(board.run(Agent("agent", model="a:one"), "go", run="second", check=False))
@@ -113,6 +197,6 @@ async def test_a_run_says_that_it_waits_and_can_be_cancelled(scene: Scene) -> No
 
     assert (result.end_reason, len(scene.sent)) == ("cancelled", 1)
     assert [event.data for event in result.events if event.kind == "recovery.waiting"] == [
-        {"provider": "a", "seconds": 3000.0}
+        {"provider": "a", "seconds": 200 + FIRST_INTERVAL_S}
     ]
     assert not [event for event in result.events if event.kind.startswith("plugin.")]

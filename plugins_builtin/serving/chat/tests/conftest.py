@@ -86,7 +86,11 @@ class Terminal:
 
     def type(self, keys: str) -> None:
         """As a person would."""
-        os.write(self._descriptor, keys.encode())
+        self.type_bytes(keys.encode())
+
+    def type_bytes(self, keys: bytes) -> None:
+        """As a terminal sends it."""
+        os.write(self._descriptor, keys)
 
     @property
     def text(self) -> str:

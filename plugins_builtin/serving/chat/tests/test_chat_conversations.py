@@ -8,6 +8,7 @@ import pytest
 from pegboard_testing.wire_server import CUT, STALL, WireServer
 
 DEMO = ("chat", "-m", "scripted:demo")
+PRICE = '[[plugins.prices.rows]]\nprovider = "local"\nmodel = "teller"\ninput = 1.0\noutput = 2.0\n'
 
 
 def test_another_process_goes_on(place: Any) -> None:
@@ -107,6 +108,93 @@ def test_a_chat_that_was_killed_goes_on(place: Any, server: WireServer, terminal
     assert done.stdout == "All is well.\n", done.stderr
     assert [message["role"] for message in server.requests[-1].json["messages"]][-1] == "user"
     assert "tell me" in str(server.requests[-1].json["messages"])
+
+
+def test_an_answer_that_was_killed_counts_as_unknown(
+    place: Any, server: WireServer, terminal: Any, piece: Any, end: bytes
+) -> None:
+    """Nobody told what it used, and a provider may want to be paid for it."""
+    place.set(PRICE + f'[plugins.local]\nbase_url = "{server.url}/v1"\n')
+    server.answer(piece("It begins"), STALL)
+    server.answer(piece("All is well."), end)
+    chat = terminal("chat", "-m", "local:teller")
+    chat.until_prompt()
+    chat.type("tell me\r")
+    chat.until("It begins")
+    chat.kill()
+    turns = place.json("chat", "-m", "local:teller", "--resume", input="/cost\nstill there?\n/cost\n")["data"]["turns"]
+    killed, both = turns[0]["data"], turns[2]["data"]
+
+    assert (killed["total"]["usage"]["requests"], killed["total"]["cost_usd"]) == (1, None)
+    assert killed["unpriced"] == ["local:teller"]
+    assert (both["total"]["usage"]["requests"], both["total"]["cost_usd"]) == (2, None)
+
+
+MEDDLED = """\
+import subprocess, sys
+from pegboard import Agent, tool
+from pegboard_replay import ScriptedModel, call
+
+@tool(effect="pure")
+def meddle() -> str:
+    "Have another chat speak in this conversation."
+    peg = [sys.executable, "-m", "pegboard", "chat", "--agent", "mine:other", "--resume"]
+    subprocess.run(peg, input=b"yours\\n", check=True, capture_output=True)
+    return "done"
+
+other = Agent("other", model="scripted:demo")
+meddled = Agent("meddled", model=ScriptedModel([call("meddle"), "here you are"]), tools=[meddle])
+"""
+
+
+def test_an_answer_that_could_not_be_added_was_paid_for(place: Any) -> None:
+    """Somebody else spoke meanwhile: it counts as cost, and is gone from the budget."""
+    (place.folder / "mine.py").write_text(MEDDLED)
+    arguments = ("chat", "--agent", "mine:meddled", "--budget-tokens", "50000")
+    turns = place.json(*arguments, input="mine\n/cost\n/resume\nmine again\n")["data"]["turns"]
+
+    assert [turn["error"] and turn["error"]["code"] for turn in turns] == ["run.busy", None, None, "budget.exceeded"]
+    assert turns[1]["data"]["total"]["usage"]["requests"] == 2
+
+
+def test_what_is_not_known_is_taken_as_it_was_reserved(place: Any, server: WireServer, piece: Any, end: bytes) -> None:
+    """The rest of the budget is still there, and what was done is said."""
+    server.answer(b": there is more to come\n\n", CUT)
+    server.answer(piece("Here I am."), end)
+    done = place.peg("chat", "-m", "local:shaky", "--budget-tokens", "50000", input="are you there?\n/retry\n")
+
+    assert done.stdout == "Here I am.\n", done.stderr
+    assert "how many tokens that turn used is not known, so that what was reserved for it is taken from" in done.stderr
+
+
+def test_a_conversation_keeps_its_model(place: Any, server: WireServer, piece: Any, end: bytes) -> None:
+    """Who goes on without a model gets the one that was chosen; one that is named is another choice."""
+    server.answer(piece("Hello."), end)
+    place.peg(*DEMO, input="hello\n/model local:other\nhello\n")
+    kept = place.peg("chat", "--resume", input="/model\n").stderr
+    named = place.peg(*DEMO, "--resume", input="/model\n").stderr
+
+    assert "local:other answers" in kept
+    assert "scripted:demo answers" in named
+
+
+def test_a_model_that_is_gone_is_told_of(place: Any, server: WireServer, piece: Any, end: bytes) -> None:
+    """Another one goes on, and never in silence."""
+    server.answer(piece("Hello."), end)
+    (place.folder / "mine.py").write_text("from pegboard import Agent\nme = Agent('me', model='scripted:demo')\n")
+    place.peg("chat", "--agent", "mine:me", input="/model local:other\nhello\n")
+    told = place.peg("chat", "--agent", "mine:me", "--resume", input="/model\n", PEGBOARD_PLUGINS="chat,replay,sqlite")
+
+    assert "warning: `local:other`, which answered last, cannot be asked now" in told.stderr
+    assert "scripted:demo answers" in told.stderr
+
+
+def test_the_model_of_the_command_line_beats_that_of_an_agent(place: Any) -> None:
+    """It was named last, and by a person."""
+    (place.folder / "mine.py").write_text("from pegboard import Agent\nme = Agent('me', model='local:own')\n")
+    done = place.peg(*DEMO, "--agent", "mine:me", input="hello\n")
+
+    assert 'You asked "hello".' in done.stdout, done.stderr
 
 
 def test_the_cost_of_a_resumed_conversation(place: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +28,35 @@ def test_lines_between_quotes_are_one_message(place: Any) -> None:
 
     assert 'You asked "one\ntwo".' in done.stdout
     assert 'You asked "a\n\nb".' in done.stdout
+
+
+def test_what_was_asked_for_is_shown_also_in_quiet(place: Any) -> None:
+    """It is no talk."""
+    done = place.peg("-q", *DEMO, input="hello\n/cost\n")
+
+    assert done.stderr.splitlines()[0].split() == ["MODEL", "REQUESTS", "IN", "CACHED", "OUT", "COST"]
+
+
+def test_a_closed_stdin_is_an_empty_one(place: Any) -> None:
+    """There is nothing to answer, and nothing is wrong."""
+    peg = [sys.executable, "-m", "pegboard", *DEMO]
+    closed = ["/bin/sh", "-c", '"$@" <&-', "sh", *peg]
+    done = subprocess.run(closed, cwd=place.folder, env=place.environment(), timeout=60)
+
+    assert done.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no /dev/full")
+def test_a_full_disk_is_no_fault_of_the_plugin(place: Any) -> None:
+    """The answer cannot be written, and that is all there is to say."""
+    peg = ["/bin/sh", "-c", '"$@" >/dev/full', "sh", sys.executable, "-m", "pegboard", *DEMO]
+    done = subprocess.run(
+        peg, cwd=place.folder, env=place.environment(), input=b"hello\n", stderr=subprocess.PIPE, timeout=60
+    )
+
+    assert done.returncode == 1
+    assert b"the answer cannot be written: No space left on device" in done.stderr
+    assert b"plugin" not in done.stderr
 
 
 def test_a_block_that_is_not_closed_is_not_sent(place: Any) -> None:
@@ -99,6 +130,7 @@ def test_the_budget_is_that_of_the_chat(place: Any, limit: str) -> None:
 
     assert done.returncode == 0
     assert spent.returncode == 6
+    assert f"`peg chat --resume {place.conversations()[0]['id']} --budget-tokens …` goes on" in spent.stderr
 
 
 def test_an_agent_that_takes_structured_input_is_refused(place: Any) -> None:

@@ -6,10 +6,11 @@ import os
 import re
 import signal
 import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pegboard_testing.wire_server import STALL, WireServer
+from pegboard_testing.wire_server import CUT, STALL, WireServer
 
 
 @pytest.fixture
@@ -41,9 +42,9 @@ def test_several_lines_are_one_message(chat: Any, keys: str) -> None:
     assert 'You asked "one\ntwo".' in chat.until("context ")
 
 
-def test_control_c_drops_the_line_and_twice_ends(chat: Any, place: Any) -> None:
-    """What was typed is not said; the way on is told only where something was."""
-    chat.type("never mind\x03")
+def test_control_c_twice_where_nothing_is_typed_ends_the_chat(chat: Any, place: Any) -> None:
+    """The way on is told only where something was said."""
+    chat.type("\x03")
     chat.until("Ctrl-C once more")
     chat.until_prompt()
     chat.type("\x03")
@@ -51,6 +52,29 @@ def test_control_c_drops_the_line_and_twice_ends(chat: Any, place: Any) -> None:
     assert chat.end() == 0
     assert "go on with" not in chat.text
     assert place.conversations() == []
+
+
+def test_control_c_only_drops_what_was_typed(chat: Any) -> None:
+    """Also a second time, and in a block: that is no wish to leave, and neither is one before it any more."""
+    chat.type("\x03")
+    chat.until("Ctrl-C once more")
+    chat.until_prompt()
+    for number, (keys, shown) in enumerate([("first", "first"), ("second", "second"), ('"""\r', "…")], 1):
+        chat.type(keys)
+        chat.until(shown)
+        chat.type("\x03")
+        chat.until(lambda text, most=number: text.count("\n>") > most and text.endswith("\n>"))
+    chat.type("still here\r")
+
+    told = chat.until('You asked "still here".')
+    assert told.count("Ctrl-C once more") == 1
+
+
+def test_pasted_bytes_may_be_anything(chat: Any) -> None:
+    """What is no UTF-8 is replaced, as in what comes through a pipe."""
+    chat.type_bytes(b"\x1b[200~caf\xe9\x1b[201~\r")
+
+    assert 'You asked "caf\ufffd".' in chat.until("context ")
 
 
 def test_control_d_ends_and_tells_the_way_on(chat: Any, place: Any) -> None:
@@ -101,9 +125,7 @@ def test_tab_completes_commands_and_models(server: WireServer, terminal: Any, pl
     place.set('[models.aliases]\nfavourite = "scripted:demo"\n')
     chat = terminal()
     chat.until_prompt()
-    chat.type("/mod\t")
-    chat.until("> /model")
-    chat.type(" fav\t")
+    chat.type("/mod\tfav\t")
     chat.until("> /model favourite")
     chat.type("\r")
 
@@ -132,6 +154,24 @@ def test_control_c_stops_an_answer_and_the_chat_goes_on(
         ("assistant", "Once upon a time"),
         ("user", "and then?"),
     ]
+
+
+def test_an_answer_that_was_stopped_does_not_use_up_the_budget(
+    server: WireServer, terminal: Any, piece: Any, end: bytes
+) -> None:
+    """What came of it is counted; the rest is there for the next one."""
+    server.answer(piece("Once upon a time"), STALL)
+    server.answer(piece("The end."), end)
+    chat = terminal("chat", "-m", "local:teller", "--budget-tokens", "6000")
+    chat.until_prompt()
+    chat.type("tell me a story\r")
+    chat.until("Once upon a time")
+    chat.type("\x03")
+    chat.until("stopped; what was said so far is kept")
+    chat.until_prompt()
+    chat.type("and then?\r")
+
+    assert "warning" not in chat.until("The end.")
 
 
 @pytest.mark.parametrize("plain", ["", "1"], ids=["edited", "plain"])
@@ -190,6 +230,40 @@ def test_those_who_watch_have_spoken_before_the_prompt(terminal: Any) -> None:
 
     assert "finished: completed" in lines[-3]
     assert lines[-2].startswith("context 21 tokens")
+
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def _same(text: str) -> str:
+    """Without ids and times, which differ from chat to chat, and with lines as wide as the terminal has them."""
+    return re.sub(r"\d+ ms", "0 ms", re.sub(r"\b[0-9a-f]{8}([0-9a-f]{8})?\b", "ID", text)).replace("\n", "")
+
+
+def test_the_readme_shows_what_is_printed(terminal: Any) -> None:
+    """With the console plugin and without a price."""
+    sample = README.read_text().split("```\n$ peg ")[1].split("\n```")[0]
+    command, *shown = sample.splitlines()
+    chat = terminal(*command.split(), PEGBOARD_PLUGINS="chat,console,replay,sqlite")
+    said = [line.removeprefix("> ") for line in shown if line.startswith("> ")]
+    chat.until_prompt()
+    for number, typed in enumerate(said, 2):
+        chat.type(f"{typed}\r")
+        chat.until(lambda text, prompts=number: text.count("\n>") == prompts and text.endswith("\n>"))
+
+    assert _same(chat.text) == _same("\n".join([*shown, ">"]))
+
+
+def test_text_that_became_void_is_marked(terminal: Any, server: WireServer, piece: Any, end: bytes) -> None:
+    """A person has read it; `--quiet` has no say in that."""
+    server.answer(piece("Once upon"), CUT)
+    server.answer(piece("Once upon a time."), end)
+    chat = terminal("chat", "-q", "-m", "local:teller", PEGBOARD_PLUGINS="chat,local,recovery")
+    chat.until(">")
+    chat.type("tell me a story\r")
+
+    marked = "Once upon\n(the text above is void; the answer begins anew)\nOnce upon a time.\n"
+    assert marked in chat.until(marked)
 
 
 def test_two_chats_in_one_conversation(chat: Any, place: Any) -> None:

@@ -41,6 +41,15 @@ def test_a_key_that_is_there_twice() -> None:
     ]
 
 
+@pytest.mark.parametrize("raw", ["true: a\n1: b\n", "1: a\n1.0: b\n", "0: a\nfalse: b\n"])
+def test_keys_that_are_one_key_to_python(raw: str) -> None:
+    """However they are written, the second would take the place of the first."""
+    fault = refused(raw)
+
+    assert (fault.first_line, fault.line) == (1, 2)
+    assert fault.message.endswith("is there twice; the first is in line 1")
+
+
 @pytest.mark.parametrize(
     ("raw", "said", "line"),
     [

@@ -1,6 +1,7 @@
 """Python beside a file: `module:object` is the object in `module.py` in the folder of the file, and nothing else.
 
-Not what Python itself finds under the name: a file that names `os:remove` as a tool must not get it.
+Not what Python itself finds under the name, and not what lies within the object: a file that names `os:remove` or
+`module:os.remove` as a tool must not get it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,10 @@ class Beside:
         name, _, attribute = named.partition(":")
         if name not in self._modules:
             self._modules[name] = _module(self._folder / f"{name}.py")
-        found: Any = self._modules[name]
-        try:
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except AttributeError:
-            raise _absent(name, attribute, list(vars(self._modules[name]))) from None
-        return found
+        module = self._modules[name]
+        if not hasattr(module, attribute):
+            raise _absent(name, attribute, list(vars(module)))
+        return getattr(module, attribute)
 
 
 def _absent(module: str, attribute: str, known: list[str]) -> BesideError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pegboard.errors import ModelAuthError, ModelFault, ModelStreamMalformedError
 from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient, fault_of_status, fault_of_transport, ids_of
+from pegboard.wire import Key, SdkClient, fault_of_status, fault_of_transport, ids_of, is_described, told
 
 from pegboard_anthropic.config import Settings
 from pegboard_anthropic.models import capabilities_of
@@ -26,6 +26,7 @@ _STATUS_OF_TYPE = {
     "overloaded_error": 529,
 }  # fmt: skip
 """An error within a stream has the type alone; its HTTP status was 200."""
+_HOST = "api.anthropic.com"
 _SET_KEY = "export ANTHROPIC_API_KEY=…"
 
 
@@ -39,8 +40,10 @@ class AnthropicModel(ListedModel):
     provider = PROVIDER
 
     def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self.name = name
-        self._sdk = SdkClient(partial(_client, settings or Settings()), key)
+        self.answer_timeout_s = settings.answer_timeout_s
+        self._sdk = SdkClient(partial(_client, settings), key, own=("api_key", "auth_token"))
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One request; `max_retries` is 0, since whether it is repeated is for `recover` to say."""
@@ -59,14 +62,12 @@ class AnthropicModel(ListedModel):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        status = getattr(exc, "status_code", None)
-        if status is not None:
-            return _fault_of_answer(exc, status, self._sdk.made.api_key if self._sdk.made else None)
-        if isinstance(exc, AssertionError):  # so the SDK says that an answer with status 200 is no stream of events
-            return ModelStreamMalformedError("the answer is no stream of events", phase="parse")
-        if isinstance(exc, TypeError) and "authentication method" in str(exc):  # and so, that it has found no key
-            return ModelAuthError("there is no key", hint=_SET_KEY)
-        return fault_of_transport(exc)
+        fault = _fault_of(exc)
+        return told(fault, self.secrets()) if fault is not None else None
+
+    def secrets(self) -> Sequence[str]:
+        """The key, once it was asked for."""
+        return self._sdk.secrets
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count; it costs a request, and no tokens."""
@@ -83,12 +84,9 @@ class AnthropicModel(ListedModel):
         await self._sdk.get()
 
     async def verify(self) -> bool:
-        """Ask for the description of the model; one request, free of charge."""
+        """Ask for the description of the model; one request, free of charge. A gateway may have none."""
         client = await self._sdk.get()
-        found: object = await client.models.retrieve(self.name)
-        if getattr(found, "id", None) is None:  # the SDK takes every answer with status 200 for one
-            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
-        return True
+        return await is_described(client.models.retrieve(self.name), client.base_url, _HOST)
 
     async def names(self) -> Sequence[str]:
         """The models that the provider offers for the key; free of charge."""
@@ -111,12 +109,23 @@ def _client(settings: Settings, key: str | None) -> anthropic.AsyncAnthropic:
     )
 
 
-def _fault_of_answer(exc: Any, status: int, key: str | None) -> ModelFault:
+def _fault_of(exc: Exception) -> ModelFault | None:
+    status = getattr(exc, "status_code", None)
+    if status is not None:
+        return _fault_of_answer(exc, status)
+    if isinstance(exc, AssertionError):  # so the SDK says that an answer with status 200 is no stream of events
+        return ModelStreamMalformedError("the answer is no stream of events", phase="parse")
+    if isinstance(exc, TypeError) and "authentication method" in str(exc):  # and so, that it has found no key
+        return ModelAuthError("there is no key", hint=_SET_KEY)
+    return fault_of_transport(exc)
+
+
+def _fault_of_answer(exc: Any, status: int) -> ModelFault:
     if status < 400:
         status = _STATUS_OF_TYPE.get(str(getattr(exc, "type", None)), 500)
     message = getattr(exc, "api_message", None) or str(exc)
     headers = {name.lower(): value for name, value in exc.response.headers.items()}
-    fault = fault_of_status(status, message, headers, secret=key)
+    fault = fault_of_status(status, message, headers)
     if isinstance(fault, ModelAuthError):
         fault.hint = _SET_KEY
     return fault

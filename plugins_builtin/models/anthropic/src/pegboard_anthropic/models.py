@@ -24,6 +24,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it can be made to keep to a JSON Schema."""
 
 
+_OF_A_MILLION: Final = (
+    "claude-opus-4-[678]*", "claude-sonnet-4-6*", "claude-opus-5*", "claude-sonnet-5*", "claude-haiku-5-5*",
+    "claude-fable-5*", "claude-mythos-5-2*",
+)  # fmt: skip
+"""Lines with a window of a million tokens. Source: the data of `genai-prices` 0.2.3."""
 _LINES: Final = (
     Line(pattern="claude-3-haiku*", usual_output=4_096, max_output=4_096, adaptive=False, structured=False),
     Line(pattern="claude-3-opus*", usual_output=4_096, max_output=4_096, adaptive=False, structured=False),
@@ -33,6 +38,7 @@ _LINES: Final = (
     Line(pattern="claude-opus-4-20*", usual_output=16_384, max_output=32_000, adaptive=False, structured=False),
     Line(pattern="claude-sonnet-4-20*", usual_output=16_384, max_output=64_000, adaptive=False, structured=False),
     Line(pattern="claude-*-4-5*", usual_output=16_384, max_output=64_000, adaptive=False),
+    *(Line(pattern=pattern, usual_output=16_384, context_window=1_000_000) for pattern in _OF_A_MILLION),
     Line(pattern="*", usual_output=16_384, context_window=None),
 )
 """The first that fits. Source: the provider's model overview and the tables of the SDK's version 2.12."""

@@ -141,7 +141,7 @@ class Receiving:
         """Later counts replace earlier ones: those of this protocol are totals."""
         for name in ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
             value = getattr(usage, name, None)
-            if value is not None:
+            if value.__class__ is int:  # the SDK lets anything through that stands there
                 self._usage[name] = value
         details = getattr(usage, "output_tokens_details", None)
         if details is not None:

@@ -72,7 +72,8 @@ class Sending:
         }
         if request.settings.cache != "off":
             _mark(params, self._breakpoints(request))
-        return {**params, **{name: value for name, value in request.settings.extra.items() if name != "tools"}}
+        extra = {name: value for name, value in request.settings.extra.items() if name != "tools"}
+        return {**params, **without_empty(extra_body={**_sampling(request.settings), **extra})}
 
     # --- messages
 
@@ -153,6 +154,8 @@ class Sending:
                 raise ModelRequestError(f"the file `{part.name or kind}` has neither data nor an address")
             return {"type": "url", "url": part.uri}
         name, size = part.name or kind, len(part.data)
+        if not size:
+            raise ModelRequestError(f"the file `{name}` is empty")
         self._bytes += size
         if kind in IMAGES and size > LARGEST_IMAGE:
             raise ModelContextOverflowError(
@@ -198,9 +201,6 @@ class Sending:
         return {
             "max_tokens": most,
             **without_empty(
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                top_k=settings.top_k,
                 stop_sequences=list(settings.stop or ()),
                 thinking=thinking,
                 output_config=output,
@@ -220,6 +220,11 @@ class Sending:
         if request.settings.cache == "explicit":
             return ends
         return ends or [sent]
+
+
+def _sampling(settings: ModelSettings) -> JsonObject:
+    """What the API takes and the SDK has no parameters for."""
+    return without_empty(temperature=settings.temperature, top_p=settings.top_p, top_k=settings.top_k)
 
 
 def _mark(params: JsonObject, positions: Sequence[int]) -> None:

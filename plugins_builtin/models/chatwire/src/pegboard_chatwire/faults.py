@@ -46,25 +46,23 @@ _STATUS_OF_CODE: Final[Mapping[str, int]] = {
 """An error within a stream has a code or a type alone; its HTTP status was 200."""
 
 
-def fault_of(exc: Exception, secret: str | None) -> ModelFault | None:
+def fault_of(exc: Exception) -> ModelFault | None:
     """The fault that an error of the SDK means, or one that comes through it from below."""
     status = getattr(exc, "status_code", None)
     names = {parent.__name__ for parent in type(exc).__mro__}
     if status is None and "APIError" in names and "APIConnectionError" not in names:
-        return fault_in_stream(_text(exc), _codes(exc), secret=secret)
+        return fault_in_stream(_text(exc), _codes(exc))
     if status is not None:
         headers = {name.lower(): value for name, value in getattr(exc, "response").headers.items()}  # noqa: B009
-        return _kinder(fault_of_status(status, _text(exc), headers, secret=secret), _codes(exc))
+        return _kinder(fault_of_status(status, _text(exc), headers), _codes(exc))
     return fault_of_transport(exc)
 
 
-def fault_in_stream(
-    message: str, codes: tuple[str, ...], *, usage: Usage | None = None, secret: str | None = None
-) -> ModelFault:
+def fault_in_stream(message: str, codes: tuple[str, ...], *, usage: Usage | None = None) -> ModelFault:
     """The fault that an error within a stream means; `usage` is what it cost nevertheless."""
     found = (_STATUS_OF_CODE.get(code) or _number(code) for code in codes)
     status = next((status for status in found if status), 400 if _kind_of(message, codes) else 500)
-    fault = _kinder(fault_of_status(status, message, secret=secret), codes)
+    fault = _kinder(fault_of_status(status, message), codes)
     fault.phase, fault.usage = "stream", usage
     return fault
 

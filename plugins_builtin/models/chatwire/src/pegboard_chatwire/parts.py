@@ -41,6 +41,8 @@ class Files:
         """The file as base64; it has to be at hand."""
         if part.data is None:
             raise ModelRequestError(f"the data of the file `{_name(part)}` is not at hand")
+        if not part.data:
+            raise ModelRequestError(f"the file `{_name(part)}` is empty")
         self._bytes += len(part.data)
         if self._bytes > LARGEST_FILES:
             raise ModelContextOverflowError(

@@ -37,6 +37,8 @@ class Receiving:
         self._answered_by: str | None = None
         self._calls: dict[int, tuple[str | None, str]] = {}
         """By index: the id that the server gave, and the one that the call has with us."""
+        self._taken: set[str] = set()
+        """Ids that calls of this answer have."""
         self._last = 0
         """The index of the call that is being streamed, for servers that do not say."""
         self._refused = False
@@ -107,8 +109,8 @@ class Receiving:
     def _begin(self, index: int | None, given: str | None, name: str, arguments: str) -> ModelChunk:
         """A call begins: it has a new index, a new id, or without either a name."""
         self._last = len(self._calls) if index is None else index
-        taken = {id for _, id in self._calls.values()}
-        id = given if given and given not in taken else f"call_{uuid4().hex}"
+        id = given if given and given not in self._taken else f"call_{uuid4().hex}"
+        self._taken.add(id)
         self._calls[self._last] = (given, id)
         return ModelChunk(call_delta=(id, self._sending.names.own(name), arguments))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
-from pegboard.errors import ModelConnectionError, ModelStreamCutError
-from pegboard.wire import fault_of_transport
+from pegboard.errors import ModelConnectionError, ModelStreamCutError, ModelStreamMalformedError
+from pegboard.wire import fault_of_transport, first_names
 
 from pegboard_gemini.config import Settings
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from google import genai
 
 _PAGE_SIZE: Final = 1_000
+_HOST: Final = "generativelanguage.googleapis.com"
 _opened: ContextVar[list[httpx2.Response] | None] = ContextVar("_opened", default=None)
 """Where the response goes that is being opened in this context."""
 
@@ -38,7 +41,8 @@ class Connection:
         # It looks at the environment even when it is given a key, and then says that another one is used.
         logging.getLogger("google_genai._api_client").addFilter(_is_no_talk_of_keys)
         timeout = httpx2.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
-        self.key = key
+        address = settings.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL")
+        self._is_own = not address or urlsplit(address).hostname == _HOST
         self._timeout = timeout.as_dict()
         self._http = httpx2.AsyncClient(
             limits=httpx2.Limits(max_connections=1_000, max_keepalive_connections=100),
@@ -75,13 +79,25 @@ class Connection:
         return (await self._client.aio.models.count_tokens(model=model, contents=contents)).total_tokens
 
     async def describes(self, model: str) -> bool:
-        """Whether the API knows a model."""
-        return bool((await self._client.aio.models.get(model=model)).name)
+        """Whether the API describes a model; a gateway may lack that and have the model all the same.
+
+        Raises:
+            ModelStreamMalformedError: the answer was something else.
+        """
+        try:
+            found = await self._client.aio.models.get(model=model)
+        except Exception as exc:
+            if getattr(exc, "code", None) != 404 or self._is_own:
+                raise
+            return False
+        if not found.name:  # the SDK takes every JSON for one
+            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
+        return True
 
     async def names(self) -> Sequence[str]:
         """The models that generate content, without the `models/` of their names."""
         listed: Any = await self._client.aio.models.list(config={"page_size": _PAGE_SIZE})
-        return [model.name.removeprefix("models/") async for model in listed if _chats(model)]
+        return await first_names(model.name.removeprefix("models/") async for model in listed if _chats(model))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -26,11 +26,11 @@ _NOT_HERE: Final = re.compile(r"location is not supported", re.IGNORECASE)
 _UNSUPPORTED: Final = re.compile(r"\b(is|are) (unsupported|not (supported|enabled))\b", re.IGNORECASE)
 
 
-def fault_of(exc: Exception, secret: str | None) -> ModelFault | None:
+def fault_of(exc: Exception) -> ModelFault | None:
     """The fault that an error of the SDK, or one that comes through it from below, means."""
     names = {parent.__name__ for parent in type(exc).__mro__}
     if "APIError" in names:
-        return _fault_of_answer(exc, secret)
+        return _fault_of_answer(exc)
     if "UnknownApiResponseError" in names:
         return ModelStreamMalformedError("the answer holds something that is not JSON", phase="parse")
     if "ValidationError" in names:
@@ -50,7 +50,7 @@ def _fault_of_validation(exc: Any) -> ModelFault:
     return ModelRequestError(f"the SDK refused the request, at `{places}` of `{title}`")
 
 
-def _fault_of_answer(exc: Any, secret: str | None) -> ModelFault:
+def _fault_of_answer(exc: Any) -> ModelFault:
     status = exc.code if isinstance(exc.code, int) else 500
     message = str(exc.message or exc.details or exc)
     details = _details(exc.details)
@@ -59,7 +59,7 @@ def _fault_of_answer(exc: Any, secret: str | None) -> ModelFault:
     if delay:
         headers.setdefault("retry-after", delay.removesuffix("s"))
     means = 401 if status == 400 and _WRONG_KEY.search(message) else status
-    fault = fault_of_status(means, message, headers, secret=secret)
+    fault = fault_of_status(means, message, headers)
     kind = _kind(fault, status, details)
     if kind is not type(fault):
         fault = kind(fault.message, retry_after_s=fault.retry_after_s, request_id=fault.request_id, phase=fault.phase)

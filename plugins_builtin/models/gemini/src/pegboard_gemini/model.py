@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from pegboard.errors import CredentialsMissingError, ModelFault, ModelStreamMalformedError
+from pegboard.errors import CredentialsMissingError, ModelFault
 from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient
+from pegboard.wire import Key, SdkClient, told
 
 from pegboard_gemini.config import Settings
 from pegboard_gemini.connection import Connection
@@ -32,8 +32,10 @@ class GeminiModel(ListedModel):
     provider = PROVIDER
 
     def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
         self.name = name
-        self._sdk = SdkClient(partial(Connection, settings or Settings()), key or _key_of_environment)
+        self.answer_timeout_s = settings.answer_timeout_s
+        self._sdk = SdkClient(partial(Connection, settings), key or _key_of_environment)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One answer; nothing is repeated, since whether to is for `recover` to say.
@@ -64,7 +66,12 @@ class GeminiModel(ListedModel):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        return fault_of(exc, self._sdk.made.key if self._sdk.made else None)
+        fault = fault_of(exc)
+        return told(fault, self.secrets()) if fault is not None else None
+
+    def secrets(self) -> Sequence[str]:
+        """The key, once it was asked for."""
+        return self._sdk.secrets
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count of the messages; it costs a request, and no tokens.
@@ -85,11 +92,9 @@ class GeminiModel(ListedModel):
         await self._sdk.get()
 
     async def verify(self) -> bool:
-        """Ask for the description of the model; one request, free of charge."""
+        """Ask for the description of the model; one request, free of charge. A gateway may have none."""
         connection = await self._sdk.get()
-        if not await connection.describes(self.name):  # the SDK takes every JSON for one
-            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
-        return True
+        return await connection.describes(self.name)
 
     async def names(self) -> Sequence[str]:
         """The models that the API offers for the key, those that chat; free of charge."""

@@ -39,9 +39,11 @@ _LINES: Final = (
     Line(pattern="gemini-3-flash*", levels=_ALL_LEVELS),
     Line(pattern="gemini-3.[56]-flash*", levels=_ALL_LEVELS),
     Line(pattern="gemini-3*"),
+    Line(pattern="gemini-4-argon*", max_output=None),
     Line(pattern="*", context_window=None, max_output=None),
 )
-"""The first that fits. Source: the pages on models and on thinking of the Gemini API, November 2026."""
+"""The first that fits. Source: the pages on models and on thinking of the Gemini API, November 2026;
+of `gemini-4-argon` the data of `genai-prices` 0.2.3."""
 
 
 @lru_cache

@@ -150,6 +150,8 @@ class Sending:
             if part.uri is None:
                 raise ModelRequestError(f"the file `{part.name or kind}` has neither data nor an address")
             return {"file_data": {"file_uri": part.uri, "mime_type": kind}}
+        if not part.data and not is_text:
+            raise ModelRequestError(f"the file `{part.name or kind}` is empty")
         self._weigh(part.name or kind, len(part.data))
         # Of text it knows a few kinds by name, and refuses the others: `text/markdown`, for example.
         return {"inline_data": {"data": part.data, "mime_type": "text/plain" if is_text else kind}}

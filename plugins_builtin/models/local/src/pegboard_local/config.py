@@ -27,6 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connect_timeout_s: _Seconds = 10.0
     read_timeout_s: _Seconds = 600.0
     """Seconds without a byte of the answer; a server says nothing while it loads a model."""
+    answer_timeout_s: _Seconds = 1800.0
+    """Seconds that a whole answer may take, however much of it comes."""
 
 
 __all__ = ["Settings"]

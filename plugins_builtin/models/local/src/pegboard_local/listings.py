@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pegboard.errors import CredentialsMissingError
+from pegboard.errors import PegboardError
 from pegboard.types import ModelListing
+from pegboard.wire import MOST_NAMES
 
 from pegboard_local.servers import CONFIGURED, Server
 
@@ -28,8 +29,8 @@ def not_asked(server: Server) -> ModelListing:
     )
 
 
-def without_key(error: CredentialsMissingError) -> ModelListing:
-    """Of the configured server, whose key is missing."""
+def without_key(error: PegboardError) -> ModelListing:
+    """Of the configured server, whose key is missing or is none."""
     return ModelListing(
         provider=CONFIGURED.name, ready="no", why=error.message, setup=error.hint or "", code=error.code
     )
@@ -37,9 +38,11 @@ def without_key(error: CredentialsMissingError) -> ModelListing:
 
 def answered(server: Server, models: Sequence[str]) -> ModelListing:
     """Of a server that was asked for its models."""
-    names = tuple(f"{server.name}:{model}" for model in models)
+    names = tuple(f"{server.name}:{model}" for model in models[:MOST_NAMES])
     if names:
         why = f"{server.preset.title} answers at {server.host}"
+        if len(models) > MOST_NAMES:
+            why += f"; its list was cut after {MOST_NAMES} models"
         return ModelListing(provider=server.name, ready="yes", why=why, models=names, source="server")
     why = f"no server that has a model answers at {server.host}"
     setup = server.preset.start or "peg config explain plugins.local.base_url"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +18,7 @@ from pegboard.errors import (
 )
 from pegboard.model import ModelBase
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest, Omission
-from pegboard.wire import Key, SdkClient, ids_of
+from pegboard.wire import MOST_NAMES, Key, SdkClient, ids_of, told
 from pegboard_chatwire.faults import StreamFaults, fault_of
 
 from pegboard_local.config import Settings
@@ -58,7 +58,9 @@ class LocalModel(ModelBase):
             usage="asked",
             thinking=("reasoning_content", "reasoning"),
         )
-        self._sdk = SdkClient(partial(_client, server, settings or Settings()), key)
+        settings = settings or Settings()
+        self.answer_timeout_s = settings.answer_timeout_s
+        self._sdk = SdkClient(partial(_client, server, settings), key)
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One request; `max_retries` is 0, since whether it is repeated is for `recover` to say."""
@@ -83,9 +85,14 @@ class LocalModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below, with what to type."""
-        fault = fault_of(exc, self._sdk.made.api_key if self._sdk.made else None)
-        if fault is None:
-            return None
+        fault = fault_of(exc)
+        return told(self._with_what_to_type(fault), self.secrets()) if fault is not None else None
+
+    def secrets(self) -> Sequence[str]:
+        """The key, once it was asked for."""
+        return self._sdk.secrets
+
+    def _with_what_to_type(self, fault: ModelFault) -> ModelFault:
         preset = self._server.preset
         if _NO_TOOLS.search(fault.message):
             _REFUSED.add((self._server.url, self.name))
@@ -103,17 +110,18 @@ class LocalModel(ModelBase):
         await self._sdk.get()
 
     async def verify(self) -> bool:
-        """Ask the server which models it has; llama.cpp and whatever is configured may take any name for theirs."""
+        """Ask the server which models it has; llama.cpp and whatever is configured may take others too."""
         client = await self._sdk.get()
         names = await ids_of(client.models.list())
         preset = self._server.preset
-        if preset.lists_all and not {self.name, f"{self.name}:latest"} & set(names):
+        is_listed = not {self.name, f"{self.name}:latest"}.isdisjoint(names)
+        if not is_listed and preset.lists_all and len(names) <= MOST_NAMES:
             known = ", ".join(f"`{name}`" for name in names) or "none"
             raise ModelNotOfferedError(
                 f"{preset.title} has no model `{self.name}`; it has {known}",
                 hint=preset.load.format(self.name) if preset.load else None,
             )
-        return True
+        return is_listed
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from pegboard import hookimpl
-from pegboard.errors import ConfigError, CredentialsMissingError
+from pegboard.errors import ConfigError, CredentialsInvalidError, CredentialsMissingError
 from pegboard.interfaces import HostContext
+from pegboard.listing import find_key
 from pegboard.model import ModelBase
 from pegboard.types import ModelListing
+from pegboard.wire import usable_key
 
 from pegboard_local.config import Settings
 from pegboard_local.finding import all_models, first_ready
@@ -52,7 +54,10 @@ class Plugin:
         listings = [] if self._settings.base_url else [UNSET]
         try:
             keys = await self._keys(ctx)
-        except CredentialsMissingError as error:  # of the one server that is configured; the others need none
+        except (
+            CredentialsMissingError,
+            CredentialsInvalidError,
+        ) as error:  # of the one server that is configured; the others need none
             listings, keys = [without_key(error)], {}
             servers, asked = _known(servers), _known(asked)
         listings += [answered(server, models) for server, models in await all_models(asked, keys)]
@@ -77,7 +82,7 @@ class Plugin:
         return {CONFIGURED.name: await self._key(ctx)} if self._settings.api_key else {}
 
     async def _key(self, ctx: HostContext) -> str:
-        return (await ctx.secrets.get("api_key", purpose="models", destination="local")).reveal()
+        return usable_key((await find_key(ctx, "api_key")).secret.reveal())
 
 
 def _known(servers: Iterable[Server]) -> list[Server]:

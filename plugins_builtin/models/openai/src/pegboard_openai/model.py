@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pegboard_chatwire as chat
-from pegboard.errors import ModelFault, ModelStreamMalformedError
+from pegboard.errors import ModelFault
 from pegboard.listing import ListedModel
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
-from pegboard.wire import Key, SdkClient, ids_of, without_empty
+from pegboard.wire import Key, SdkClient, ids_of, is_described, told, without_empty
 from pegboard_chatwire.faults import StreamFaults
 
 from pegboard_openai import responses
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _Both = tuple[chat.Sending | responses.Sending, chat.Receiving | responses.Receiving]
 PROVIDER = "openai"
+_HOST = "api.openai.com"
 CHAT = chat.Dialect(provider="OpenAI")
 """Chat Completions as OpenAI speaks it."""
 _COUNTED = ("model", "input", "instructions", "tools", "tool_choice", "text", "reasoning", "parallel_tool_calls")
@@ -43,7 +44,8 @@ class OpenAIModel(ListedModel):
     def __init__(self, name: str, *, key: Key | None = None, settings: Settings | None = None) -> None:
         self.name = name
         self._settings = settings or Settings()
-        self._sdk = SdkClient(partial(_client, self._settings), key)
+        self.answer_timeout_s = self._settings.answer_timeout_s
+        self._sdk = SdkClient(partial(_client, self._settings), key, own=("api_key",))
 
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
         """One request; `max_retries` is 0, since whether it is repeated is for `recover` to say."""
@@ -65,7 +67,12 @@ class OpenAIModel(ListedModel):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         """Errors of the SDK, and those that come through it from below."""
-        return fault_of(exc, self._secret())
+        fault = fault_of(exc)
+        return told(fault, self.secrets()) if fault is not None else None
+
+    def secrets(self) -> Sequence[str]:
+        """The key, once it was asked for."""
+        return self._sdk.secrets
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         """The provider's own count, which Responses alone has; it costs a request, and no tokens."""
@@ -84,12 +91,9 @@ class OpenAIModel(ListedModel):
         await self._sdk.get()
 
     async def verify(self) -> bool:
-        """Ask for the description of the model; one request, free of charge."""
+        """Ask for the description of the model; one request, free of charge. A gateway may have none."""
         client = await self._sdk.get()
-        found: object = await client.models.retrieve(self.name)
-        if getattr(found, "id", None) is None:  # the SDK takes every answer with status 200 for one
-            raise ModelStreamMalformedError("the answer is no description of a model", phase="parse")
-        return True
+        return await is_described(client.models.retrieve(self.name), client.base_url, _HOST)
 
     async def names(self) -> Sequence[str]:
         """The models that the provider offers for the key; free of charge."""
@@ -100,14 +104,10 @@ class OpenAIModel(ListedModel):
         """Close the connections."""
         await self._sdk.close()
 
-    def _secret(self) -> str | None:
-        """The key, which errors may repeat and nobody may see."""
-        return self._sdk.made.api_key if self._sdk.made else None
-
     def _by_responses(self, request: ModelRequest) -> _Both:
         line = line_of(self.name)
         sending = responses.Sending(tuned(request, line), self.name, line)
-        return sending, responses.Receiving(sending, self.name, self._secret)
+        return sending, responses.Receiving(sending, self.name)
 
     def _by_chat(self, request: ModelRequest) -> _Both:
         fit = tuned(request, line_of(self.name))

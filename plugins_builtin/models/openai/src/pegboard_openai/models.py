@@ -28,6 +28,23 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     max_output: int | None = None
 
 
+_WINDOWS: Final = (
+    ("gpt-5.[12]*", 400_000),
+    ("gpt-5.3", 128_000),
+    ("gpt-5.3-codex*", 400_000),
+    ("gpt-5.4-mini*", 400_000),
+    ("gpt-5.4-nano*", 400_000),
+    ("gpt-5.4", 1_050_000),
+    ("gpt-5.4-pro*", 1_050_000),
+    ("gpt-5.5", 1_000_000),
+    ("gpt-5.5-pro*", 1_000_000),
+    ("gpt-5.6-[lst]*", 1_050_000),  # luna, sol, terra
+    ("gpt-6-astra*", 1_050_000),
+    ("gpt-6-luna*", 1_050_000),
+    ("gpt-6-sol*", 1_050_000),
+    ("gpt-6.1-[st]*", 1_050_000),  # sol, terra
+)
+"""Of lines of which nothing else differs from new models. Source: the data of `genai-prices` 0.2.3."""
 _LINES: Final = (
     Line(pattern="gpt-3.5*", thinks=False, structured=False, vision=False, context_window=16_385, max_output=4_096),
     Line(pattern="*audio*", thinks=False, structured=False, vision=False, audio=True, context_window=128_000),
@@ -40,6 +57,7 @@ _LINES: Final = (
     Line(pattern="o[0-9]*", least="low", samples=False, context_window=200_000, max_output=100_000),
     Line(pattern="gpt-5", least="minimal", samples=False, context_window=400_000, max_output=128_000),
     Line(pattern="gpt-5-*", least="minimal", samples=False, context_window=400_000, max_output=128_000),
+    *(Line(pattern=pattern, context_window=window) for pattern, window in _WINDOWS),
     Line(pattern="*"),
 )
 """The first that fits. Source: the provider's pages of its models, and the tables of the SDK's version 3.54."""

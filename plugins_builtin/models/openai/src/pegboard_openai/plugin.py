@@ -42,9 +42,10 @@ class Plugin:
 
     @hookimpl
     async def list_models(self, ctx: HostContext, remote: bool) -> Sequence[ModelListing]:
-        """Whether there is a key; with `remote` also what OpenAI offers for it."""
-        asked = self._model(ctx, self._settings.default_model) if remote else None
-        return [await listing_by_key(ctx, "openai", "api_key", ask=asked)]
+        """Whether there is a key, and the default model; with `remote` what OpenAI offers for it."""
+        default = self._settings.default_model
+        asked = self._model(ctx, default) if remote else None
+        return [await listing_by_key(ctx, "openai", "api_key", known=default, ask=asked)]
 
     def _model(self, ctx: HostContext, name: str) -> OpenAIModel:
         async def key() -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
 
 import msgspec
 from pegboard.errors import ModelFault
-from pegboard.model import ModelBase
+from pegboard.model import ModelBase, classified
 from pegboard.types import ModelCapabilities, ModelChunk, ModelRequest
+from pegboard.wire import told
 
 from pegboard_replay.cassette import ModelEntry, RequestEntry
 from pegboard_replay.forms import chunk_from_json, chunks_to_json, error_from_json, error_to_json
@@ -30,6 +31,7 @@ class RecordingModel(ModelBase):
     def __init__(self, model: ModelBase, path: str | PathLike[str] | Tape, *, asked: str = "") -> None:
         self.provider, self.name = model.provider, model.name
         self.why, self.is_demo = model.why, model.is_demo
+        self.answer_timeout_s = model.answer_timeout_s
         self._model = model
         self._tape = path if isinstance(path, Tape) else Tape(path)
         self._entry = ModelEntry(id=model.id, asked=asked, capabilities=model.capabilities(model.name), why=model.why)
@@ -44,6 +46,9 @@ class RecordingModel(ModelBase):
 
     def classify_error(self, exc: Exception) -> ModelFault | None:
         return self._model.classify_error(exc)
+
+    def secrets(self) -> Sequence[str]:
+        return self._model.secrets()
 
     async def count_tokens(self, request: ModelRequest) -> int | None:
         return await self._model.count_tokens(request)
@@ -87,8 +92,8 @@ class RecordingModel(ModelBase):
 
     def _fault(self, exc: Exception) -> Exception:
         if isinstance(exc, ModelFault):
-            return exc
-        return self.classify_error(exc) or ModelFault(f"{type(exc).__name__}: {exc}")
+            return told(exc, self.secrets(), is_own=True)
+        return classified(self, exc)
 
 
 class ReplayModel(ModelBase):

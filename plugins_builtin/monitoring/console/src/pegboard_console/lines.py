@@ -124,6 +124,13 @@ def is_told_otherwise(event: Event) -> bool:
     return str(event.data.get("op")).partition(":")[0] in ("agent.call", "plugin")
 
 
+def is_plain_to_see(event: Event) -> bool:
+    """Whether whoever talks with the agent has seen it already: it was asked, a model took it, and answered."""
+    if event.kind == "step.done":
+        return event.data.get("op") == "model.request" and event.data.get("status") in (None, "ok", "completed")
+    return event.kind in ("run.started", "model.chosen")
+
+
 def _step_failed(event: Event) -> Line:
     if event.data.get("code") == "cancelled":
         return Line(f"{_operation(event)} cancelled", "faint")
@@ -204,6 +211,12 @@ def _workflow_node(event: Event) -> Line:
     )
 
 
+def _recovery_waiting(event: Event) -> Line:
+    seconds = event.data.get("seconds")
+    length = f": {seconds:.0f} s" if isinstance(seconds, (int, float)) else ""
+    return Line(f"waiting for {visible(event.data.get('provider', '?'))}{length}", "warn")
+
+
 def _plainly(words: str, tone: Tone) -> Callable[[Event], Line]:
     """For kinds that need no more than a reason."""
 
@@ -238,6 +251,7 @@ _KINDS: Final[dict[str, tuple[Verbosity, Callable[[Event], Line]]]] = {
     "model.setting_ignored": ("normal", _anything),
     "plugin.fault": ("quiet", _plugin_fault),
     "plugin.state": ("verbose", _plugin_state),
+    "recovery.waiting": ("normal", _recovery_waiting),
     "workflow.node": ("verbose", _workflow_node),
 }
 """From which verbosity on a kind is shown, and how; any other kind is shown as it is when verbose."""
@@ -327,4 +341,14 @@ def _field(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
-__all__ = ["Line", "Tone", "Verbosity", "count", "is_told_otherwise", "line_for", "summary", "unsaid"]
+__all__ = [
+    "Line",
+    "Tone",
+    "Verbosity",
+    "count",
+    "is_plain_to_see",
+    "is_told_otherwise",
+    "line_for",
+    "summary",
+    "unsaid",
+]

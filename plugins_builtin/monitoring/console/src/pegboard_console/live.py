@@ -35,7 +35,6 @@ STALLED_S: Final = 2.0
 _AT_ONCE: Final = frozenset({"run.started", "run.resumed", "run.finished", "approval.requested", "approval.decided"})
 SIGNAL_WAITS_S: Final = 0.5
 """How long a signal waits for a terminal that takes nothing."""
-_MOST_REPEATED: Final = 20
 
 
 class Live:
@@ -61,8 +60,6 @@ class Live:
         self._events: deque[Event] = deque()
         self._state = State()
         self._roots: set[str] = set()
-        self._degraded: dict[str, list[str]] = {}
-        """What is said again at the end, by run."""
         self._lines: list[str] = []
         """Lines that wait for the end of a line that is open."""
         self._last_lines: list[str] = []
@@ -126,15 +123,12 @@ class Live:
             event = self._events.popleft()
             self._state.fold(event)
             said = self._say(event)
-            again = self._degraded.pop(event.run, []) if event.kind == "run.finished" else []
             if said is None:
                 continue
             if event.kind == "run.finished" and event.parent is None:
-                self._last_lines += [said, *again[:_MOST_REPEATED]]
+                self._last_lines.append(said)
             else:
                 self._lines.append(said)
-            if event.kind == "run.degraded":
-                self._degraded.setdefault(event.run, []).append(said)
 
     # --- drawing
 

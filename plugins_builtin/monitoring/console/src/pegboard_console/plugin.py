@@ -12,7 +12,7 @@ from pegboard.events import Event
 from pegboard.interfaces import HostContext
 from pegboard.lazy import LazyModule
 
-from pegboard_console.lines import Line, Tone, Verbosity, is_told_otherwise, line_for, summary, unsaid
+from pegboard_console.lines import Line, Tone, Verbosity, is_plain_to_see, is_told_otherwise, line_for, summary, unsaid
 from pegboard_console.passed_on import PassedOn
 from pegboard_console.text import allows_colour, coloured, visible
 
@@ -69,6 +69,8 @@ class Plugin:
         self._passed_on = PassedOn()
         self._in_peg = False
         """Whether a command of `peg` runs us, which tells of the error that ends the run."""
+        self._talks = False
+        """Whether that command is a talk with a person, who knows that they asked and sees the answer."""
         self._broken = False
         self._silent = False
         self._live: display.Live | None = None
@@ -88,6 +90,7 @@ class Plugin:
         self._colour = stream is not None and allows_colour(stream, os.environ)
         output = _output()
         self._in_peg = output is not None
+        self._talks = output is not None and output.talks
         if output is not None and output.no_color:
             self._colour = False
         if stream is not None and may_be_live(self._settings.live, stream, output):
@@ -95,6 +98,8 @@ class Plugin:
             if output is not None:
                 output.before_prompt.append(self._live.settle)
             self._unsaid = frozenset()
+        elif output is not None and not self._silent and stream is not None and stream.isatty():
+            output.live = False  # nothing here would keep a line apart from an answer that comes piece by piece
 
     async def deactivate(self, ctx: HostContext) -> None:
         """Leave the terminal as it was."""
@@ -131,16 +136,21 @@ class Plugin:
     def _line(self, event: Event, place: _Place) -> Line | None:
         if event.kind == "run.finished" and (self._silent or place.depth == 0):
             return None if self._silent else summary(event)
-        if self._settings.verbosity != "verbose" and (is_told_otherwise(event) or self._is_told(event, place)):
-            return None
+        if self._settings.verbosity != "verbose":
+            if is_told_otherwise(event) or self._is_told(event, place):
+                return None
+            if self._talks and place.depth == 0 and is_plain_to_see(event):
+                return None
         if self._live is not None and event.kind == "workflow.node" and event.data.get("state") == "failed":
             return line_for(event, "verbose")  # the live list has no room to keep it
         return line_for(event, self._settings.verbosity)
 
     def _is_told(self, event: Event, place: _Place) -> bool:
         """Whether a fault is passed on, or the one that ends the outermost run, of which `peg` tells at the end."""
+        is_news = self._passed_on.is_news(event)
         last = event.kind == "phase.error" and place.depth == 0 and event.data.get("decision") == "abort"
-        return (last and self._in_peg) or not self._passed_on.is_news(event)
+        logged = event.kind == "plugin.fault" and event.data.get("hook") == "activation" and not self._silent
+        return ((last or logged) and self._in_peg) or not is_news
 
     def _found(self, event: Event) -> _Place:
         """How many runs this one is inside of; a parent that was not seen counts as one."""

@@ -47,6 +47,8 @@ class Screen:
         """How wide the terminal was when the block was made."""
         self._row = ""
         """What stands in the row that is written in, where the last write did not end it."""
+        self._is_talk = False
+        """Whether that was written on a stream that is for talk."""
 
     @property
     def size(self) -> Size:
@@ -75,6 +77,9 @@ class Screen:
         with self.lock:
             due = self.due() if self.due is not None and not self.is_open else ()
             begin = self._erased() + "".join(f"{line}\n" for line in due)
+            if question and self.is_open and not self._is_talk:  # of an answer, in which no word of others belongs
+                begin, self._row = f"{begin}\n", ""
+            self._is_talk = question
             self._advance(text)
             self.asked = question and self.is_open
             self._send(begin + text + ("" if self.asked else self._drawn()))

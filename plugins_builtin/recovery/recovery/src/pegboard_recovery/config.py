@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     backoff_most_s: _Seconds = 30.0
     """The longest that is waited where the provider does not ask for more."""
     deadline_s: _Seconds = 300.0
-    """Nothing is repeated that would begin later than this after the first failure."""
+    """Nothing is repeated that would begin later than this after the first failure; no gate is closed for longer."""
     fallbacks: tuple[str, ...] = ()
     """Models, or `agent:NAME`, to go on with where a model fails, in order; an agent's own `fallbacks` lead."""
     at_limit: Literal["stop", "degrade", "ask"] = "stop"

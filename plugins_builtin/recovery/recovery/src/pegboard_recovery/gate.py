@@ -5,6 +5,7 @@ Numbers only: what waits, and by which clock, is not known here. So one gate ser
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 PAUSE_S: Final = 1.0
@@ -18,21 +19,23 @@ NO_INTERVAL_S: Final = 0.05
 """Below this the gate stands open again."""
 RETURN: Final = 0.75
 """What each answer leaves of the interval."""
+_LONGEST_S: Final = 1e9
 
 
 class Gate:
     """Says how long a request has to wait. All times are readings of one monotonic clock, in seconds."""
 
-    __slots__ = ("_closed_until", "_interval_s", "_last_at", "_refused_at", "_sent", "_tickets")
+    __slots__ = ("_closed_most_s", "_closed_until", "_interval_s", "_last_at", "_refused_at", "_tickets", "_waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, closed_most_s: float) -> None:
+        self._closed_most_s = closed_most_s
         self._closed_until = 0.0
         self._interval_s = 0.0
         self._last_at = 0.0
         self._refused_at = 0.0
         self._tickets = 0
-        self._sent = 0
-        """The highest ticket that has passed."""
+        self._waiting: list[int] = []
+        """The tickets of those who wait, first come first."""
 
     @property
     def is_open(self) -> bool:
@@ -40,28 +43,39 @@ class Gate:
         return self._interval_s == 0.0
 
     def ticket(self) -> int:
-        """A place behind all who came before."""
+        """A place behind all who came before; given back by `leave`."""
         self._tickets += 1
+        self._waiting.append(self._tickets)
         return self._tickets
+
+    def leave(self, ticket: int) -> None:
+        """Whoever had the ticket waits no longer, and nobody behind waits for it."""
+        del self._waiting[bisect_left(self._waiting, ticket)]
+
+    def due_s(self, ticket: int, now: float) -> float:
+        """How long it takes at most, if nothing more is refused, until the ticket passes."""
+        if now >= self._closed_until and self.is_open:
+            return 0.0
+        place = bisect_left(self._waiting, ticket) + 1
+        return max(0.0, max(self._closed_until, self._last_at) + place * self._interval_s - now)
 
     def wait_s(self, ticket: int, now: float) -> float:
         """How long to wait before asking again; 0 is to pass."""
-        if now < self._closed_until:
-            return self._closed_until - now
-        if self.is_open:
-            return 0.0
-        ahead = max(1, ticket - self._sent)  # some of them may have been cancelled; time alone decides
-        due = max(self._closed_until, self._last_at) + ahead * self._interval_s
-        return max(0.0, min(due - now, LOOK_AGAIN_S))
+        closed_s = self._closed_until - now
+        return closed_s if closed_s > 0 else min(self.due_s(ticket, now), LOOK_AGAIN_S)
 
-    def passed(self, ticket: int, now: float) -> None:
-        """The request is sent."""
-        self._sent, self._last_at = max(self._sent, ticket), now
+    def passed(self, now: float) -> None:
+        """A request is sent by one that waited."""
+        self._last_at = now
 
-    def refused(self, began: float, now: float, retry_after_s: float | None) -> None:
-        """A request that was sent at `began` was refused, for so long where the provider says so."""
-        until = now + (PAUSE_S if retry_after_s is None else retry_after_s)
-        self._closed_until = max(self._closed_until, until)
+    def refused(self, began: float, now: float, retry_after_s: object) -> None:
+        """A request that was sent at `began` was refused, for so long where the provider says so.
+
+        However long that is, the gate is closed for `closed_most_s` at most: all runs stand behind it.
+        """
+        asked_s = seconds_asked(retry_after_s)
+        pause_s = min(PAUSE_S if asked_s is None else asked_s, self._closed_most_s)
+        self._closed_until = max(self._closed_until, now + pause_s)
         if self.is_open or began > self._refused_at:  # of many that were under way at once, one counts
             self._interval_s = min(max(2 * self._interval_s, FIRST_INTERVAL_S), LONGEST_INTERVAL_S)
             self._refused_at = now
@@ -75,6 +89,18 @@ class Gate:
             self._interval_s = 0.0
 
 
+def seconds_asked(retry_after_s: object) -> float | None:
+    """How long a provider asks to be left alone; `None` where it did not say, or what it said is no time.
+
+    A model plugin of anybody's made the error, so its type promises nothing.
+    """
+    if not isinstance(retry_after_s, (int, float)) or isinstance(retry_after_s, bool):
+        return None
+    if retry_after_s != retry_after_s:  # NaN
+        return None
+    return float(max(0.0, min(retry_after_s, _LONGEST_S)))  # a whole number may be too long for a float
+
+
 __all__ = [
     "FIRST_INTERVAL_S",
     "LONGEST_INTERVAL_S",
@@ -83,4 +109,5 @@ __all__ = [
     "PAUSE_S",
     "RETURN",
     "Gate",
+    "seconds_asked",
 ]

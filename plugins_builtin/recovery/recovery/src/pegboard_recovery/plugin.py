@@ -37,7 +37,7 @@ class Plugin:
     async def model_request(self, ctx: RunContext, request: ModelRequest, call_next: Call) -> ModelResponse:
         """Wait where the provider has refused this or another run, and learn from how it answers now."""
         provider = request.model.partition(":")[0]
-        gate = self._gates.setdefault(provider, Gate())
+        gate = self._gates.setdefault(provider, Gate(self._settings.deadline_s))
         if not gate.is_open:
             await _pass(ctx, gate, provider)
         began = ctx.clock.monotonic()
@@ -56,11 +56,14 @@ def _chance(ctx: RunContext, failure: Failure) -> Uniform:
 
 
 async def _pass(ctx: RunContext, gate: Gate, provider: str) -> None:
-    """Wait for one's turn."""
+    """Wait for one's turn, and tell so; whoever is cancelled meanwhile gives up the place."""
     ticket, told = gate.ticket(), False
-    while (wait_s := gate.wait_s(ticket, ctx.clock.monotonic())) > 0:
-        if not told:
-            told = True
-            ctx.emit("recovery.waiting", {"provider": provider, "seconds": round(wait_s, 3)})
-        await ctx.wait(wait_s)
-    gate.passed(ticket, ctx.clock.monotonic())
+    try:
+        while (wait_s := gate.wait_s(ticket, now := ctx.clock.monotonic())) > 0:
+            if not told:
+                told = True
+                ctx.emit("recovery.waiting", {"provider": provider, "seconds": round(gate.due_s(ticket, now), 3)})
+            await ctx.wait(wait_s)
+        gate.passed(ctx.clock.monotonic())
+    finally:
+        gate.leave(ticket)

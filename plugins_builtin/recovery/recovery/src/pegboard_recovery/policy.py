@@ -14,6 +14,7 @@ from pegboard.interfaces import RunContext
 from pegboard.types import Abort, Alternative, Extend, Failure, Fallback, RecoveryDecision, Retry
 
 from pegboard_recovery.config import Settings
+from pegboard_recovery.gate import seconds_asked
 
 SHRINK: Final = 0.6
 """What is left of a conversation that was too long."""
@@ -79,7 +80,7 @@ def _again(case: Case, uniform: Uniform) -> Retry | None:
     if failure.repeats + 1 >= settings.attempts:
         return None
     most_s = min(settings.backoff_s * 2.0**failure.repeats, settings.backoff_most_s)
-    delay_s = max(uniform(0.0, most_s), getattr(failure.error, "retry_after_s", None) or 0.0)
+    delay_s = max(uniform(0.0, most_s), seconds_asked(getattr(failure.error, "retry_after_s", None)) or 0.0)
     left_s = ctx.budget.remaining("seconds")
     if failure.failing_s + delay_s > settings.deadline_s or (left_s is not None and delay_s >= left_s):
         return None
@@ -109,7 +110,7 @@ def _at_limit(case: Case, short: BudgetExceededError) -> Fallback | Extend | Non
         return Extend(amount=max(short.limit, short.short), reason=short.message)
     for target in settings.cheaper if settings.at_limit == "degrade" else ():
         if target not in (*failure.fallbacks, ctx.agent.config.model):
-            return Fallback(target=target, reason=f"the budget of {short.limit:g} {short.unit} is nearly used up")
+            return Fallback(target=target, reason=short.message)
     return None
 
 

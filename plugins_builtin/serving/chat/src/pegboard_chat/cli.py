@@ -24,7 +24,7 @@ from pegboard.lazy import LazyModule
 from pegboard.runtime import Pegboard
 from pegboard.types import ResourceLimits
 
-from pegboard_chat.commands import COMMANDS, described
+from pegboard_chat.commands import completions, described
 from pegboard_chat.loop import converse
 from pegboard_chat.reading import Lines, PlainLines
 from pegboard_chat.session import Chat
@@ -67,6 +67,7 @@ def chat(**options: Any) -> Answer:
     each line is a message, and so are the lines between two lines of three quotes; answers go to stdout.
     """
     out = Output.current()
+    out.talks = True
     try:
         return asyncio.run(_listed() if options["listing"] else _chat(options, out))
     except asyncio.CancelledError:
@@ -119,7 +120,14 @@ async def _opened(board: Pegboard, options: dict[str, Any], out: Output) -> Chat
     if options["model"] is not None:
         await (await board.model(options["model"])).connect()
     limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
-    chat = Chat(board, out, agent, limits=limits, no_plugins=options["no_plugins"])
+    chat = Chat(
+        board,
+        out,
+        agent,
+        limits=limits,
+        no_plugins=options["no_plugins"],
+        model=options["model"],
+    )
     if options["resume"] is not None:
         if not isinstance(board.store, ConversationStore):
             raise DriverMissingError(_NO_KEEPER, hint=_KEEPER_HINT)
@@ -149,4 +157,4 @@ def _lines(chat: Chat, *, is_person: bool) -> Lines:
     out = chat.out
     if not is_person or out.plain or os.environ.get("TERM", "dumb") == "dumb":
         return PlainLines(prompts=is_person)
-    return prompting.PromptedLines(list(COMMANDS), chat.model_names, out.warn, coloured=out.colored(sys.stderr))
+    return prompting.PromptedLines(completions(), chat.model_names, out.warn, coloured=out.colored(sys.stderr))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from pegboard.cli.contract import Answer
@@ -92,6 +92,11 @@ async def _new(chat: Chat, _: str) -> Answer:
 
 async def _exit(_: Chat, __: str) -> Answer:
     raise Leave
+
+
+def completions() -> Sequence[str]:
+    """What Tab may complete, with the space before an argument."""
+    return [f"{name} " if command.argument else name for name, command in COMMANDS.items()]
 
 
 def described(chat: Chat) -> str:

@@ -31,7 +31,7 @@ class _Talk:
         self._chat = chat
         self._is_person = is_person
         self._interrupts = 0
-        """How often Ctrl-C was pressed at the prompt since anything was said."""
+        """How often in a row Ctrl-C was pressed where nothing was typed."""
         self._turns: list[dict[str, Any]] = []
         """For programs: what was said, and what came of it."""
         self._failure: Answer | None = None
@@ -41,8 +41,8 @@ class _Talk:
         self._chat.out.settle()
         try:
             said = await next_message(lines)
-        except Interrupted:
-            return self._is_interrupted()
+        except Interrupted as interrupted:
+            return self._goes_on_after(interrupted)
         except UsageError as error:
             self._take("", Answer(error=error))
             return False
@@ -57,7 +57,11 @@ class _Talk:
             return False
         return self._take(said, answer)
 
-    def _is_interrupted(self) -> bool:
+    def _goes_on_after(self, interrupted: Interrupted) -> bool:
+        """The first one drops what was typed, or tells what a second one does."""
+        if interrupted.dropped:
+            self._interrupts = 0
+            return True
         self._interrupts += 1
         if self._interrupts < _ENDING_INTERRUPTS:
             self._chat.out.say("Ctrl-C once more, or Ctrl-D, ends the chat")
@@ -71,10 +75,8 @@ class _Talk:
         if out.machine:
             error = answer.error.to_json() if answer.error is not None else None
             self._turns.append({"said": said, "data": answer.data, "error": error})
-        elif answer.text and self._is_person:  # who asks is not talked to: `--quiet` has no say here
+        elif answer.text:  # it was asked for: `--quiet` has no say here
             sys.stderr.write(out.shown(f"{answer.text}\n"))
-        elif answer.text:
-            out.say(answer.text)
         if not was_stopped(answer):
             if answer.error is not None and not out.machine:
                 out.show_error(answer.error)

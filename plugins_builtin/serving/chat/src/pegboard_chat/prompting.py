@@ -29,6 +29,7 @@ _HISTORY: Final = "chat-history"
 _KEPT_BYTES: Final = 1 << 20
 """Of a history that is longer, the newest half of this is kept."""
 _MODEL: Final = "/model "
+"""Behind this, names of models are completed."""
 _ENTRY: Final = b"\n# "
 Names = Callable[[], Sequence[str]]
 
@@ -60,11 +61,12 @@ class PromptedLines:
         """What was typed or pasted, which may be several lines. Raises `Interrupted`."""
         try:
             # Ctrl-C is a key here. A signal of that number comes from elsewhere and ends the command, as SIGTERM does.
-            return await self._session.prompt_async(prompt, handle_sigint=False)
+            typed = await self._session.prompt_async(prompt, handle_sigint=False)
         except KeyboardInterrupt:
-            raise Interrupted from None
+            raise Interrupted(dropped=bool(self._session.default_buffer.text)) from None
         except EOFError:
             return None
+        return typed.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # pasted bytes may be anything
 
 
 def _keys() -> KeyBindings:

@@ -26,6 +26,11 @@ _PIECE_BYTES: Final = 1 << 16
 class Interrupted(Exception):
     """Ctrl-C was pressed at the prompt; what had been typed is gone."""
 
+    def __init__(self, *, dropped: bool = False) -> None:
+        super().__init__()
+        self.dropped = dropped
+        """Whether something had been typed, as far as that is known."""
+
 
 class Lines(Protocol):
     """Where the next line comes from."""
@@ -46,7 +51,10 @@ async def next_message(lines: Lines) -> str | None:
         return said
     said = said.lstrip().removeprefix(FENCE)
     while not said.rstrip().endswith(FENCE):
-        more = await lines.line("… ")
+        try:
+            more = await lines.line("… ")
+        except Interrupted:
+            raise Interrupted(dropped=True) from None
         if more is None:
             raise UsageError(f"the input ended inside of {FENCE}; nothing of that block was sent")
         said = f"{said}\n{more}"
@@ -87,6 +95,7 @@ class PlainLines:
                 either: list[asyncio.Future[Any]] = [reading, interrupted]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if interrupted.done():
+                    sys.stderr.write("\n")
                     self._rest = b""
                     raise Interrupted
         piece = await asyncio.shield(reading)
@@ -95,7 +104,9 @@ class PlainLines:
 
 
 def _read() -> bytes:
-    """Not through `sys.stdin`: a thread that waits holds its lock, also at the exit."""
+    """Not through `sys.stdin`: a thread that waits holds its lock, also at the exit. One that is closed has no more."""
+    if sys.stdin is None:
+        return b""
     return os.read(sys.stdin.fileno(), _PIECE_BYTES)
 
 

@@ -6,9 +6,9 @@ What a conversation is, and how a turn runs, is core's; what slash commands do w
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import msgspec
 from pegboard.cli import signals
@@ -21,6 +21,7 @@ from pegboard.conversation import ConversationContext
 from pegboard.errors import (
     AgentError,
     ApprovalNeededError,
+    BudgetExceededError,
     PegboardError,
     RunBusyError,
     RunCancelledError,
@@ -31,12 +32,14 @@ from pegboard.events import Event
 from pegboard.interfaces import ConversationRow
 from pegboard.model import ModelBase, capabilities_of
 from pegboard.runtime import Pegboard
-from pegboard.types import Agent, Message, ResourceLimits, RunResult
+from pegboard.types import Agent, Message, ResourceLimits, RunResult, StreamEvent
 
 from pegboard_chat.room import Room, next_room, share_of
-from pegboard_chat.spending import Spending
+from pegboard_chat.spending import Spending, Unit, held
 
 _RUN_ID_BYTES = 8
+_BUDGETS = {"tokens": "--budget-tokens", "cost_usd": "--budget-usd"}
+"""The option of a limit, by its unit."""
 _LOOKED_THROUGH = 10_000
 """Conversations among which a shortened id is looked for."""
 
@@ -52,14 +55,18 @@ class Chat:
         *,
         limits: ResourceLimits | None = None,
         no_plugins: bool = False,
+        model: str | None = None,
     ) -> None:
+        """`model` answers, whoever the agent is, until another one is chosen."""
         self.board = board
         self.out = out
-        self.agent = agent
-        self.talk = board.conversations.create(agents=[agent])
+        self.agent = agent if model is None else agent.using(model)
+        self.talk = board.conversations.create(agents=[self.agent])
         self._limits = limits or ResourceLimits()
         """What may still be spent in this chat."""
         self._no_plugins = no_plugins
+        self._model = model
+        """The one that a person has chosen here; else a conversation goes on with its own."""
         self._results: dict[str, RunResult] = {}
         """The runs of this chat, also those of turns that were undone."""
         self._left: dict[str, ConversationContext] = {}
@@ -112,18 +119,28 @@ class Chat:
             stopper.board = self.board
             stream = self.talk.stream(message, to=self.agent.name, run=run, limits=self._limits)
             try:
-                result = await followed(stream, self.out)
+                result = await followed(self._noted(stream), self.out)
             except RunBusyError as error:
                 error.hint = f"/resume {self.talk.id}"
                 raise
-        self.out.settle()
-        self._results[run] = result
-        self._spend(result)
+            finally:
+                self.out.settle()
+                if run in self._results:
+                    self._spend(self._results[run])
         answer = answer_of_run(result, self.out, summary=self.board.hooks.on_event is None, durable=self.board.durable)
         hint_at_switches(answer.error, self.board, no_plugins=self._no_plugins)
         self._hint_at_allow(answer)
+        self._hint_at_budget(answer)
         await self._say_room(result)
         return answer
+
+    async def _noted(self, stream: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[StreamEvent, None]:
+        """Note what the run came to: it is to be paid, also where the answer cannot be added to the conversation."""
+        async with aclosing(stream) as events:
+            async for event in events:
+                if event.is_final:
+                    self._results[event.content.run] = event.content
+                yield event
 
     def _hint_at_allow(self, answer: Answer) -> None:
         """How what was asked for is allowed: in this conversation, and not in the run, which the chat does not know."""
@@ -131,6 +148,15 @@ class Chat:
         if isinstance(answer.error, ApprovalNeededError) and request:
             allowed = request["resource"] if request["verb"] == "tool.call" else BUDGET
             answer.error.hint = f"{self.way_on or 'peg chat'} --allow {allowed}"
+
+    def _hint_at_budget(self, answer: Answer) -> None:
+        """How a chat whose own budget is used up goes on; one of the settings or of the agent has a hint of its own."""
+        error = answer.error
+        if not isinstance(error, BudgetExceededError) or error.unit not in _BUDGETS:
+            return
+        if getattr(self._limits, error.unit) is not None:
+            again = f"{self.way_on or 'peg chat'} {_BUDGETS[error.unit]} …"
+            error.hint = f"`/exit`, and `{again}` goes on with another budget"
 
     async def _say_room(self, result: RunResult) -> None:
         """How full the context is, by what the provider counted for the last request."""
@@ -155,27 +181,34 @@ class Chat:
         """Take what a turn used from what may still be spent."""
         tokens, cost_usd = self._limits.tokens, self._limits.cost_usd
         if tokens is not None:
-            used = result.usage.total_tokens
-            tokens = 0 if used is None else max(0, tokens - used)
+            tokens = int(self._left_of(tokens, "tokens", result.usage.total_tokens, result.events))
         if cost_usd is not None:
-            cost_usd = 0.0 if result.cost_usd is None else max(0.0, cost_usd - result.cost_usd)
-        if (tokens is not None and result.usage.total_tokens is None) or (
-            cost_usd is not None and result.cost_usd is None
-        ):
-            self.out.warn("what that turn used is not known, so that nothing is left of the budget of this chat")
+            cost_usd = self._left_of(cost_usd, "cost_usd", result.cost_usd, result.events)
         self._limits = msgspec.structs.replace(self._limits, tokens=tokens, cost_usd=cost_usd)
+
+    def _left_of(self, limit: float, unit: Unit, used: float | None, events: Sequence[Event]) -> float:
+        """Of what is not known what was reserved is taken; where that is not known either, nothing is left."""
+        if used is None:
+            used = held(events, unit)
+            left = "nothing is left of" if used is None else "what was reserved for it is taken from"
+            what = "how many tokens that turn used" if unit == "tokens" else "what that turn cost"
+            self.out.warn(f"{what} is not known, so that {left} the budget of this chat")
+        return 0 if used is None else max(0, limit - used)
 
     async def spending(self) -> Spending:
         """What this conversation used, and what turns of this chat used that failed or were undone."""
         spending = Spending()
-        said_in = [run for message in self.talk.messages if (run := _run_of(message)) is not None]
-        for run in dict.fromkeys([*said_in, *self._results]):
+        for run in dict.fromkeys([*self._runs(), *self._results]):
             events = await self._events(run)
             if events is None:
                 spending.lose_run()
             else:
                 spending.add_run(events)
         return spending
+
+    def _runs(self) -> Sequence[str]:
+        """Those in which was said what was said here, in order."""
+        return [run for message in self.talk.messages if (run := _run_of(message)) is not None]
 
     async def _events(self, run: str) -> Sequence[Event] | None:
         """Those of a run of this chat, or of an earlier one; `None` where they are not kept any more."""
@@ -191,7 +224,7 @@ class Chat:
 
     async def room(self) -> Room:
         """What the next request would hold."""
-        runs = [run for message in self.talk.messages if (run := _run_of(message)) is not None]
+        runs = self._runs()
         events = await self._events(runs[-1]) if runs else None
         return await next_room(self.board, self.agent, await self.model(), self.talk.messages, events or ())
 
@@ -201,7 +234,8 @@ class Chat:
         """Have another model answer from now on. Raises `PegboardError` where it cannot be asked."""
         model = await self.board.model(name)
         await model.connect()
-        self._let_answer(with_model(self.agent, name))
+        self._model = name
+        self._let_answer(self.agent.using(name))
         return model
 
     def _let_answer(self, agent: Agent) -> None:
@@ -248,10 +282,41 @@ class Chat:
             self._let_answer(agent or self.agent)
             return
         row = _chosen(await self.board.conversations.stored(limit=_LOOKED_THROUGH), id)
-        agent = agent or await self._agent_of(row)
+        is_same = row.id == self.talk.id
+        agent = agent or (self.agent if is_same else await self._agent_of(row))
         self.board.conversations.close(row.id)  # somebody else may have gone on with it
         self._go_over_to(await self.board.conversations.open(row.id, agents=[agent]))
+        if self._model is not None:
+            agent = agent.using(self._model)
+        elif not is_same and agent.name == row.last:
+            agent = await self._as_before(agent)
         self._let_answer(agent)
+
+    async def _as_before(self, agent: Agent) -> Agent:
+        """The agent with the model that was asked in the last turn, where that can still be asked."""
+        last = await self._asked_last()
+        if last is None or await self._is_model_of(agent, last):
+            return agent
+        try:
+            await (await self.board.model(last)).connect()
+        except PegboardError as error:
+            self.out.warn(f"`{last}`, which answered last, cannot be asked now: {error.message}")
+            return agent
+        return agent.using(last)
+
+    async def _asked_last(self) -> str | None:
+        """The model of the last turn; what fallbacks led to comes behind it."""
+        runs = self._runs()
+        events = await self._events(runs[-1]) if runs else None
+        return next((event.data["model"] for event in events or () if _is_request(event, "step.started")), None)
+
+    async def _is_model_of(self, agent: Agent, id: str) -> bool:
+        """Whether an agent asks that model by itself; one that it has as an object is its own business."""
+        model = agent.config.model
+        try:
+            return not isinstance(model, str) or (await self.board.model(model)).id == id
+        except PegboardError:
+            return False
 
     async def _agent_of(self, row: ConversationRow) -> Agent:
         """Who answered last."""
@@ -260,13 +325,6 @@ class Chat:
         except AgentError as error:
             error.hint = f"peg chat --resume {row.id} --agent module:object"
             raise
-
-
-def with_model(agent: Agent, name: str) -> Agent:
-    """The same agent with another model; also of a class whose making is not known here."""
-    other = copy.copy(agent)
-    other.config = msgspec.structs.replace(agent.config, model=name)
-    return other
 
 
 def _chosen(rows: Sequence[ConversationRow], id: str | None) -> ConversationRow:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from pegboard.cli.render import escaped, table
@@ -15,6 +16,7 @@ OTHERS: Final = "others"
 """Requests of child runs, and those that failed where several models were asked: a record has only their sum."""
 _LEAST_USD: Final = 1e-12
 """Less is the rounding of a sum."""
+Unit = Literal["tokens", "cost_usd"]
 _Amount = TypeVar("_Amount", int, float)
 
 
@@ -46,19 +48,23 @@ class Spending(msgspec.Struct):
     """Runs whose record is not there any more, so that nothing of them is known."""
 
     def add_run(self, events: Sequence[Event]) -> None:
-        """Count a run that has ended."""
+        """Count a run. What requests without an answer used is told at its end; where it was cut off, it is unknown."""
         counted = Spent()
         for model, usage, cost in _requests(events):
             self.models.setdefault(model, Spent()).add(usage, cost)
             counted.add(usage, cost)
         self.runs += 1
         finished = next((event.data for event in reversed(events) if event.kind == "run.finished"), None)
-        if finished is not None:
+        if finished is None:
+            rests = [(model, _UNKNOWN) for model in _unanswered(events)]
+            self.unpriced.update(model for model, _ in rests)
+        else:
+            rest = _rest(finished, counted)
+            rests = [] if rest is None else [(_whose(events), rest)]
             self.unpriced.update(finished["unpriced_models"])
-        rest = _UNKNOWN if finished is None else _rest(finished, counted)  # without an end it was cut off
-        if rest is not None:
-            self.models.setdefault(_whose(events), Spent()).add(rest.usage, rest.cost_usd)
-            counted.add(rest.usage, rest.cost_usd)
+        for model, spent in rests:
+            self.models.setdefault(model, Spent()).add(spent.usage, spent.cost_usd)
+            counted.add(spent.usage, spent.cost_usd)
         self.total.add(counted.usage, counted.cost_usd)
 
     def lose_run(self) -> None:
@@ -115,11 +121,37 @@ def _requests(events: Sequence[Event]) -> Iterator[tuple[str, Usage, float | Non
             yield models.get(event.data["step"], "unknown"), usage, event.data.get("cost_usd")
 
 
+def _unanswered(events: Sequence[Event]) -> Iterator[str]:
+    """The model of each request that has no answer; and others, where child runs are, whose requests are not here."""
+    asked = {event.data["step"]: event.data["model"] for event in events if _is_request(event, "step.started")}
+    started = Counter(event.data["step"] for event in events if _is_request(event, "step.started"))
+    answered = Counter(event.data["step"] for event in events if _is_request(event, "step.done"))
+    for step in (started - answered).elements():
+        yield asked[step]
+    if _delegated(events):
+        yield OTHERS
+
+
+def _delegated(events: Sequence[Event]) -> bool:
+    return any(str(event.data.get("op", "")).startswith("agent.call") for event in events)
+
+
+def held(events: Sequence[Event], unit: Unit) -> float | None:
+    """What the requests of a run count as in its budget: what was used, or else reserved; `None` is unknown."""
+    amounts: list[float | None] = [None] if _delegated(events) else []
+    for event in events:
+        if _is_request(event, "step.done"):
+            amounts.append(event.data.get(unit))
+        elif _is_request(event, "step.failed"):
+            amounts.append(event.data.get("held", {}).get(unit, 0.0))
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if len(known) == len(amounts) else None
+
+
 def _whose(events: Sequence[Event]) -> str:
     """To whom the requests went that were not answered: those of a run that asked one model, and no other agent."""
     asked = {event.data["model"] for event in events if _is_request(event, "step.started")}
-    delegated = any(str(event.data.get("op", "")).startswith("agent.call") for event in events)
-    return asked.pop() if len(asked) == 1 and not delegated else OTHERS
+    return asked.pop() if len(asked) == 1 and not _delegated(events) else OTHERS
 
 
 def _is_request(event: Event, kind: str) -> bool:

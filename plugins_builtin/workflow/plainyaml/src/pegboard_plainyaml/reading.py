@@ -129,6 +129,7 @@ class _Builder:
 
     def _mapping(self, events: Iterator[Any], path: tuple[str, ...]) -> dict[Any, Any]:
         values: dict[Any, Any] = {}
+        first: dict[Any, int] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             line = _line(event)
             key = self._value(event, events, path)
@@ -136,13 +137,14 @@ class _Builder:
                 raise _refusal("a key is a list or mapping", line)
             inner = (*path, str(key))
             if key in values:
-                self._twice(inner, line)
+                self._twice(inner, line, first[key])
+            first.setdefault(key, line)
             self.lines.setdefault(inner, line)
             values[key] = self._value(next(events), events, inner)
         return values
 
-    def _twice(self, path: tuple[str, ...], line: int) -> None:
-        first = self.lines[path]
+    def _twice(self, path: tuple[str, ...], line: int, first: int) -> None:
+        # `true`, `1` and `1.0` are one key to Python, so the first may be written in another way.
         message = f"the key `{path[-1]}` is there twice; the first is in line {first}"
         self.faults.append(YamlFault(message, line, path, first))
 

@@ -21,12 +21,11 @@ _MISSING: Final = "an event of the stream is missing or out of place"
 
 
 class Receiving:
-    """One response while it is streamed. `secret` gives what no error may repeat."""
+    """One response while it is streamed."""
 
-    def __init__(self, sending: Sending, model: str, secret: Callable[[], str | None]) -> None:
+    def __init__(self, sending: Sending, model: str) -> None:
         self._sending = sending
         self._model = model
-        self._secret = secret
         self._came = False
         self._items: dict[int, Item] = {}
         self._refused = False
@@ -145,6 +144,11 @@ class Receiving:
     # --- the end
 
     def _completed(self, event: Any) -> Iterable[ModelChunk]:
+        """The end, as its own status says: a gateway may end every stream with the same event."""
+        otherwise = {"incomplete": self._incomplete, "failed": self._failed}.get(event.response.status or "")
+        return self._whole(event) if otherwise is None else otherwise(event)
+
+    def _whole(self, event: Any) -> Iterable[ModelChunk]:
         if not all(item.is_ended for item in self._items.values()):
             raise ModelStreamMalformedError(_MISSING, phase="parse")
         called = any(item.type == "function_call" for item in self._items.values())
@@ -161,10 +165,10 @@ class Receiving:
     def _failed(self, event: Any) -> Iterable[ModelChunk]:
         error = event.response.error
         message = getattr(error, "message", None) or "the response failed, and nothing says why"
-        raise fault_in_stream(message, _codes(error), usage=_used(event.response), secret=self._secret())
+        raise fault_in_stream(message, _codes(error), usage=_used(event.response))
 
     def _error(self, event: Any) -> Iterable[ModelChunk]:
-        raise fault_in_stream(event.message, _codes(event), secret=self._secret())
+        raise fault_in_stream(event.message, _codes(event))
 
     def _end(self) -> ModelChunk:
         if not self._came:

@@ -17,7 +17,7 @@ import pytest
 import pytest_asyncio
 from pegboard import Agent, AgentRunner, Message, ModelBase, RunResult
 from pegboard.errors import ModelAuthError, ModelFault, ModelNotOfferedError
-from pegboard.types import File, Opaque, Text, Thinking
+from pegboard.types import File, ModelSettings, Opaque, Text, Thinking
 
 from pegboard_testing.aimock import Aimock, aimock_server
 from pegboard_testing.board import MakeBoard
@@ -45,6 +45,16 @@ _SOON_S: Final = 0.3
 _NOWHERE: Final = "http://nowhere.invalid"
 """A name that never has an address (RFC 6761 section 6.4)."""
 _BY_AIMOCK: Final[frozenset[Situation]] = frozenset({"text", "tool", "two tools", "structured output"})
+_SETTINGS: Final[Mapping[str, tuple[Any, bytes]]] = {
+    "temperature": (0.25, b"0.25"),
+    "top_p": (0.75, b"0.75"),
+    "top_k": (37, b"37"),
+    "seed": (4242, b"4242"),
+    "stop": (("HALT",), b"HALT"),
+    "max_output_tokens": (1234, b"1234"),
+    "extra": ({"made_up": "of-tomorrow"}, b"of-tomorrow"),
+}
+"""Settings of a model, each with how it looks in JSON."""
 _NOT_SENT: Final[frozenset[Situation]] = frozenset({"nobody there", "name without address"})
 
 
@@ -84,7 +94,7 @@ class ProviderSuite(SituationSuite):
 
     streams: ClassVar[Path]
     lacks: ClassVar[Mapping[str, str]] = {}
-    """Recordings that there cannot be with this protocol, for example `thinking`, and why: their rules are skipped."""
+    """Recordings, and settings, that there cannot be with this protocol, and why: their rules are skipped."""
     overflow: ClassVar[Refusal]
     """How the provider refuses a request that is too long."""
     quota: ClassVar[Refusal]
@@ -209,6 +219,22 @@ class ProviderSuite(SituationSuite):
         except ModelNotOfferedError:
             return
         assert count is None or count > 0
+
+    @pytest.mark.asyncio
+    @pytest.mark.parametrize("setting", _SETTINGS)
+    async def test_a_setting_is_sent_or_said_to_be_left_out(
+        self, wire: WireServer, opened: Opened, setting: str
+    ) -> None:
+        """It stands in the request, or the result says under `degraded` that it does not; none breaks a request."""
+        if setting in self.lacks:
+            pytest.skip(self.lacks[setting])
+        wire.answer(*self.recorded())
+        value, sent = _SETTINGS[setting]
+        agent = Agent("probe", settings=ModelSettings(**{setting: value}))
+
+        result = (await AgentRunner(opened(wire.url)).get_response(agent, "Hello.")).raise_for_error()
+
+        assert (sent in wire.requests[0].body) != any(setting in entry.what for entry in result.degraded)
 
     @pytest.mark.asyncio
     async def test_an_image_is_sent(self, wire: WireServer, opened: Opened) -> None:
