@@ -22,6 +22,7 @@ from pegboard.types import (
     ModelChunk,
     ModelRequest,
     ModelResponse,
+    ModelSettings,
     Principal,
     ResourceLimits,
     Retry,
@@ -593,6 +594,33 @@ async def test_failed_attempts_are_counted_against_the_budget_of_each_life(make_
 
     assert [result.usage.total_tokens for result in (before, second, third)] == [3000, 6000, 6000]
     assert (third.end_reason, len(model.requests)) == ("budget", 1)
+
+
+async def test_what_nobody_counted_stands_as_reserved_in_each_life(make_bench: type[Bench]) -> None:
+    """An answer without counts that is read back takes from the budget what was set aside for it."""
+    bench = make_bench(store=MemoryStore())
+    limits = ResourceLimits(tokens=1500)
+    settings = ModelSettings(max_output_tokens=600)
+    agent = Agent("agent", tools=[Counter()], settings=settings)
+    before = await bench.run(ScriptedModel([call("act"), ModelServerError("down")]), agent=agent, limits=limits)
+    model = ScriptedModel([call("act"), "never"])
+    result = await stored(bench, before, model, agent=agent, limits=limits)
+
+    assert (result.end_reason, len(model.requests)) == ("budget", 1)
+
+
+async def test_a_run_goes_on_under_other_limits(make_board: MakeBoard) -> None:
+    """Where the first ones are used up; what it has used counts against them."""
+    used = Usage(400, 100, source="provider")
+    model = ScriptedModel([turn(call("act"), usage=used), turn("done", usage=used)])
+    board = await make_board(store=MemoryStore())
+    agent = Agent("agent", model=model, tools=[FakeTool("act")])
+    ended = await board.run(agent, "go", run="r1", limits=ResourceLimits(tokens=600), check=False)
+    short = await board.resume("r1", limits=ResourceLimits(tokens=700), check=False)
+    result = await board.resume("r1", limits=ResourceLimits(tokens=5000))
+
+    assert (ended.end_reason, short.end_reason, result.output) == ("budget", "budget", "done")
+    assert result.usage.total_tokens == 1000
 
 
 async def test_a_stopped_answer_is_estimated_where_a_limit_holds(bench: Bench) -> None:

@@ -220,7 +220,7 @@ class ConversationContext:
         agent = await self._board.find_agent(self._agents.get(name, name) if name else None)
         run_id = options.setdefault("run", os.urandom(16).hex())
         # Who reads the conversation later finds the run, also where its answer never came.
-        said_in = msgspec.structs.replace(message, metadata={**(message.metadata or {}), "run": run_id})
+        said_in = msgspec.structs.replace(message, metadata={"run": run_id, **(message.metadata or {})})
         run = self._board.prepare(agent, said_in, history=self._log.view(), conversation=self.id, **options)
         self._running = run
         # The default agent is asked for anew: one out of a file is on no list, and its name would lead nowhere.

@@ -45,6 +45,7 @@ from pegboard.types import (
     Json,
     JsonObject,
     Message,
+    ResourceLimits,
     RunResult,
     StreamEvent,
 )
@@ -253,8 +254,10 @@ class Pegboard:
             async for event in events:
                 yield event
 
-    async def resume(self, run: str, *, check: bool = True) -> RunResult:
+    async def resume(self, run: str, *, check: bool = True, limits: ResourceLimits | None = None) -> RunResult:
         """Go on with a run that was interrupted: recorded steps are read back, the first missing one is done.
+
+        `limits` take the place of those that the run began with; what it has used counts against them.
 
         Raises:
             RunNotFoundError: neither this board nor its store knows the run.
@@ -263,7 +266,7 @@ class Pegboard:
         self._check_open()
         self._runs.check_free(run)
         await self.plugins.before_run(self._runs.live)
-        again = await self._again(run)
+        again = await self._life(run, run, await self._earlier(run), limits)
         result = await self.drive(again)
         return result.raise_for_error() if check else result
 
@@ -434,26 +437,24 @@ class Pegboard:
         await self.start()
         return await self.run(agent, inputs, check=check, **options)
 
-    async def _again(self, run: str) -> Run:
-        return await self._life(run, run, await self._earlier(run))
-
     async def _earlier(self, run: str) -> Journal:
         journal = await self._runs.earlier(run)
         if journal is None:
             raise RunNotFoundError(f"no run `{run}` on this board or in its store", hint="peg runs list")
         return journal
 
-    async def _life(self, run: str, name: str, journal: Journal) -> Run:
+    async def _life(self, run: str, name: str, journal: Journal, limits: ResourceLimits | None = None) -> Run:
         """Another life of a run, under its own name or that of a copy, with what was recorded."""
+        other = {} if limits is None else {"limits": limits}
         before = self._runs.ended(run)
         if before is not None:
-            options = {"history": before.history, **before.options(), "model": before.asked_model}
+            options = {"history": before.history, **before.options(), "model": before.asked_model, **other}
             return self.prepare(before.agent, before.given, run=name, journal=journal, **options)
         inputs, options = inputs_of(journal.row)
         agent = await self.find_agent(journal.row.agent)
         if options.get("model") is None and agent.config.model == AUTO and self._services.finds_models:
             options["model"] = journal.first_model()
-        return self.prepare(agent, inputs, run=name, journal=journal, **options)
+        return self.prepare(agent, inputs, run=name, journal=journal, **{**options, **other})
 
     def _workspace_now(self) -> str | Path:
         """What plugins may call the workspace: that of the run that calls them leads."""

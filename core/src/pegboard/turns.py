@@ -313,7 +313,11 @@ class TurnBinding:
         response: ModelResponse = self._run.journal.result(step)
         asked: ModelRequest = step.params
         cost = await self._run.account_for(response.usage, response.model, asked.messages, response.parts)
-        self._run.charge(requests=1, tokens=response.usage.total_tokens, cost_usd=cost)
+        counted = {"requests": 1.0, "tokens": response.usage.total_tokens, "cost_usd": cost}
+        if self._run.is_bounded and None in counted.values():  # what was reserved for it stands in this life too
+            reserved = await _amounts(self._run, _capped(self._run, asked))
+            counted = {unit: reserved.get(unit) if amount is None else amount for unit, amount in counted.items()}
+        self._run.charge(**counted)
         await count_inside(self._run, step)
         self._run.log.append(Message("assistant", response.parts))
         return response

@@ -11,7 +11,7 @@ from pegboard.cli.contract import Output
 from pegboard.errors import AgentError, AgentNotFoundError, RunBusyError, UsageError
 from pegboard.interfaces import RunRow, StoreControl
 from pegboard.runtime import Pegboard
-from pegboard.types import Agent, RunResult
+from pegboard.types import Agent, ResourceLimits, RunResult
 
 
 async def bring_agent(board: Pegboard, found: RunRow) -> None:
@@ -68,8 +68,8 @@ def _gone(row: RunRow, options: dict[str, Any], error: AgentError) -> AgentNotFo
     return AgentNotFoundError(f"the agent of run `{row.run}` is not there: {message}", hint=hint)
 
 
-async def resume(board: Pegboard, run: str) -> RunResult:
-    """Go on with a run.
+async def resume(board: Pegboard, run: str, limits: ResourceLimits | None = None) -> RunResult:
+    """Go on with a run, under other limits where some are given.
 
     Raises:
         UsageError: it is a child run, which goes on with the run that started it.
@@ -79,7 +79,7 @@ async def resume(board: Pegboard, run: str) -> RunResult:
     if row is not None:
         await _check_free(board, row)
         await bring_agent(board, row)
-    result = await board.resume(run, check=False)
+    result = await board.resume(run, check=False, limits=limits)
     if isinstance(result.error, RunBusyError):  # since then
         result.error.hint = _follow(run)
     return result

@@ -23,7 +23,15 @@ from pegboard.cli.interrupt import stoppable
 from pegboard.cli.watch import UNTRACED, EventPrinter, hook_lines
 from pegboard.clock import SYSTEM_CLOCK
 from pegboard.config import Config
-from pegboard.errors import AgentInputError, ApprovalNeededError, ExitCode, PegboardError, RunFailedError, UsageError
+from pegboard.errors import (
+    AgentInputError,
+    ApprovalNeededError,
+    BudgetExceededError,
+    ExitCode,
+    PegboardError,
+    RunFailedError,
+    UsageError,
+)
 from pegboard.interfaces import Clock, Store
 from pegboard.plugins.discovery.reserved import TOOLS
 from pegboard.runtime import Pegboard
@@ -83,7 +91,12 @@ class SettingOption(Option):
 )
 @option("--agent", cls=SettingOption, setting="agent", help="The agent for a task without a TARGET, named like one.")
 @option("--budget-usd", type=Number(min=0), show_default="no limit", help="Money for the run and its children.")
-@option("--budget-tokens", type=WholeNumber(min=0), show_default="no limit", help="Tokens, likewise.")
+@option(
+    "--budget-tokens",
+    type=WholeNumber(min=0),
+    show_default="no limit",
+    help="Tokens, likewise; with --resume both take the place of what held before.",
+)
 @option("--plugin", "folders", multiple=True, type=click.Path(exists=True), help="A plugin folder under development.")
 @option("--no-plugins", is_flag=True, help="Use no installed plugin.")
 @option(
@@ -199,7 +212,7 @@ async def _run(task: Task, options: dict[str, Any], out: Output, around: Around 
             board.locate_agents(targets.agent_object)
             try:
                 if options["resume"]:
-                    result = await lives.resume(board, run_id)
+                    result = await lives.resume(board, run_id, _limits_of(options))
                     LiveText(out).end(result)
                 else:
                     result = await _new_run(board, task, options, run_id, out, connects=around.connects)
@@ -207,6 +220,7 @@ async def _run(task: Task, options: dict[str, Any], out: Output, around: Around 
                 hint_at_switches(error, board, no_plugins=options["no_plugins"])
                 raise
             hint_at_switches(result.error, board, no_plugins=options["no_plugins"])
+            _hint_at_budget(result, board)
             return answer_of_run(
                 result,
                 out,
@@ -214,6 +228,21 @@ async def _run(task: Task, options: dict[str, Any], out: Output, around: Around 
                 summary=board.hooks.on_event is None,
                 durable=board.durable,
             )
+
+
+def _limits_of(options: Mapping[str, Any]) -> ResourceLimits | None:
+    tokens, cost_usd = options.get("budget_tokens"), options.get("budget_usd")
+    return None if tokens is None and cost_usd is None else ResourceLimits(tokens=tokens, cost_usd=cost_usd)
+
+
+def _hint_at_budget(result: RunResult, board: Pegboard) -> None:
+    """How a run whose own budget is used up goes on with twice as much."""
+    error = result.error
+    if not isinstance(error, BudgetExceededError) or error.above or not board.durable:
+        return
+    option = {"tokens": "--budget-tokens", "cost_usd": "--budget-usd"}.get(error.unit)
+    if option is not None and board.config.get(f"limits.{error.unit}") is None:
+        error.hint = f"peg run --resume {result.run} {option} {2 * error.limit:g}"
 
 
 async def resumed(run: str, out: Output, *, allow: Sequence[str] = ()) -> Answer:
@@ -243,8 +272,9 @@ async def _new_run(
         await (await board.model(options["model"])).connect()
     warn_of_unknown(board, agent, options["allow"], out)
     inputs = inputs_for(agent, task.words[start:], task.piped, commands=commands)
-    limits = ResourceLimits(tokens=options["budget_tokens"], cost_usd=options["budget_usd"])
-    wanted: RunOptions = {"run": run_id, "limits": limits, "explain": options["explain"]}
+    wanted: RunOptions = {"run": run_id, "explain": options["explain"]}
+    if (limits := _limits_of(options)) is not None:
+        wanted["limits"] = limits
     if options["model"] is not None:
         wanted["model"] = options["model"]
     if target is not None:

@@ -29,6 +29,7 @@ from pegboard.types import (
     Usage,
 )
 from pegboard_replay import CassetteError, Recording, Replay, ScriptedModel, call, thinking, turn
+from pegboard_replay.forms import error_from_json, error_to_json
 from pegboard_replay.requests import scrub
 
 PEOPLE = {"ann": 3, "bob": 2, "cid": 1}
@@ -247,6 +248,26 @@ async def test_a_fault_and_the_pause_after_it_are_the_same_again(tmp_path: Path)
 
     assert result.output == "whole"
     assert result.events[-1].at - result.events[0].at >= PAUSE_S
+
+
+async def test_a_fault_that_asks_for_no_pause_is_the_same_again(tmp_path: Path) -> None:
+    """0 is an answer of the provider, and another one than none."""
+    fault = ModelRateLimitedError("slow down", retry_after_s=0.0)
+
+    assert getattr(error_from_json(error_to_json(fault)), "retry_after_s", None) == 0.0
+
+
+async def test_a_pause_that_was_not_recorded_passes(tmp_path: Path) -> None:
+    """By the clock too, so that nobody waits for ever for a time that never comes."""
+    path = tmp_path / "run.json"
+    recording = Recording(path)
+    async with Pegboard(plugins=[recording], clock=recording.clock) as board:
+        await board.run(Agent("a", model=ScriptedModel(["done"])), "go", run="r1")
+    clock = Replay(path).clock
+    before = clock.monotonic()
+    await clock.sleep(0.01)
+
+    assert clock.monotonic() - before == pytest.approx(0.01)
 
 
 async def test_a_pause_takes_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

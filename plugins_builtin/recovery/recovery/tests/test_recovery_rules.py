@@ -170,6 +170,17 @@ async def test_what_lasts_is_never_tried_again(scene: Scene, error: type[Excepti
     assert (type(result.error), len(model.requests)) == (error, 1)
 
 
+async def test_a_provider_that_refuses_is_asked_last(scene: Scene) -> None:
+    """Its other models stand behind the same gate; what another provider has comes before them."""
+    scene.settings = {"deadline_s": 30}
+    scene.model("a:one", [ModelRateLimitedError("slow", retry_after_s=400)])
+    scene.model("a:two", ["later"])
+    scene.model("b:three", ["at once"])
+    result = await scene.run(Agent("agent", model="a:one", fallbacks=("a:two", "b:three")))
+
+    assert (result.output, [name for name, _ in scene.sent]) == ("at once", ["a:one", "b:three"])
+
+
 @pytest.mark.parametrize("error", [*LASTING, ModelRefusedError], ids=ids)
 async def test_another_model_may_do_what_this_one_may_not(scene: Scene, error: type[Exception]) -> None:
     """A configured fallback is asked at once."""

@@ -108,7 +108,11 @@ def error_to_json(error: BaseException) -> JsonObject:
     fields = {name: getattr(error, name, None) for name in _ERROR_FIELDS}
     fields["usage"] = plain(getattr(error, "usage", None))
     code = error.code if isinstance(error, PegboardError) else ""
-    return {"code": code, "message": scrub(describe(error)), **{k: scrub(v) for k, v in fields.items() if v}}
+    return {
+        "code": code,
+        "message": scrub(describe(error)),
+        **{k: scrub(v) for k, v in fields.items() if v is not None and v is not False},
+    }
 
 
 def error_from_json(data: JsonObject) -> PegboardError:

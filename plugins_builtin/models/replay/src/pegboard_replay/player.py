@@ -79,6 +79,7 @@ class Player(SteppedClock):
         found = self._take(key)
         if found is None:
             await asyncio.sleep(seconds)
+            self.move(self.monotonic() + seconds)  # whoever looks at the clock is to see that it is over
             return
         try:
             await self._turn(*found)

@@ -94,7 +94,11 @@ def _elsewhere(case: Case) -> Fallback | Abort:
     """The next model or agent that was not tried, or the end."""
     settings, ctx, failure = case
     failed = f"{getattr(failure.error, 'provider', None)}:{getattr(failure.error, 'model', None)}"
-    for target in (*ctx.agent.config.fallbacks, *settings.fallbacks):
+    targets = [*ctx.agent.config.fallbacks, *settings.fallbacks]
+    if failure.code == "model.rate_limited":  # the gate of its provider is closed for its other models too
+        refusing = f"{getattr(failure.error, 'provider', None)}:"
+        targets.sort(key=lambda target: target.startswith(refusing))
+    for target in targets:
         if target not in (*failure.fallbacks, failed, f"agent:{ctx.agent.name}"):
             return Fallback(target=target, reason=f"`{failure.code}`")
     return Abort(reason=f"nothing is left to try after `{failure.code}`")
