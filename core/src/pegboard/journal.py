@@ -8,7 +8,7 @@ handed over as JSON when it ends. Databases are not known here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -354,10 +354,6 @@ class Journal:
         asked = (event.data for event in self.events if event.kind == "step.started")
         return next((data["model"] for data in asked if data["op"] == "model.request"), None)
 
-    def lost(self) -> Sequence[Lost]:
-        """The attempts of model requests that failed in earlier lives, or were cut off with them, if they cost."""
-        return lost_attempts(self.events)
-
     def messages_at(self, turn: int) -> Sequence[JsonObject]:
         """What was queued into an earlier life before this turn; told once."""
         return self._messages.pop(turn, ()) if self._messages else ()
@@ -607,46 +603,6 @@ class Journal:
         if len(data) <= BLOB_AT_BYTES:
             return record
         return msgspec.structs.replace(record, result=None, artifact=await self._store.put_blob(data))
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """What an attempt used that came to nothing."""
-
-    model: str
-    usage: Usage
-    held: dict[str, float] = {}
-    """What it counts against the budget, by unit."""
-
-
-def lost_attempts(events: Iterable[Event]) -> Sequence[Lost]:
-    """Of the model requests among events those that failed after they were sent, or have no end."""
-    lost: list[Lost] = []
-    going_on: dict[str, _Attempt] = {}
-    for event in events:
-        data, kind = event.data, event.kind
-        if kind == "model.requested" and going_on:
-            next(reversed(going_on.values())).was_sent = True
-        elif kind == "budget.reserved" and data["step"] in going_on:
-            going_on[data["step"]].held = data["amounts"]
-        elif data.get("op") == "model.request":
-            attempt = going_on.pop(data["step"], None)
-            if attempt is not None and kind == "step.started" and attempt.was_sent:  # another life was cut off in it
-                lost.append(Lost(attempt.model, Usage(), attempt.held))
-            if kind == "step.started":
-                going_on[data["step"]] = _Attempt(data["model"])
-            elif kind == "step.failed" and "usage" in data and attempt is not None:
-                usage = msgspec.convert(data["usage"], Usage)
-                lost.append(Lost(attempt.model, usage, data.get("held", {})))
-    return [*lost, *(Lost(each.model, Usage(), each.held) for each in going_on.values() if each.was_sent)]
-
-
-class _Attempt:
-    __slots__ = ("held", "model", "was_sent")
-
-    def __init__(self, model: str) -> None:
-        self.model = model
-        self.was_sent = False
-        self.held: dict[str, float] = {}
 
 
 def digest_of(params: Any) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import msgspec
+
+from pegboard.events import Event
 from pegboard.journal import Journal, Step
 from pegboard.types import RunResult, Usage
 
@@ -32,7 +36,7 @@ def count_child(run: Run, result: RunResult) -> None:
 
 async def count_lost(run: Run) -> None:
     """Count in a resumed run what failed attempts of earlier lives used, or may have used."""
-    for lost in run.journal.lost():
+    for lost in lost_attempts(run.journal.events):
         cost = await run.account_for(lost.usage, lost.model)
         if lost.held:
             run.charge(**lost.held)
@@ -48,3 +52,43 @@ async def count_inside(run: Run, step: Step) -> None:
         else:
             cost = await run.account_for(found.usage, found.model)
             run.charge(requests=1, tokens=found.usage.total_tokens, cost_usd=cost)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """What an attempt used that came to nothing."""
+
+    model: str
+    usage: Usage
+    held: dict[str, float] = {}
+    """What it counts against the budget, by unit."""
+
+
+def lost_attempts(events: Iterable[Event]) -> Sequence[Lost]:
+    """Of the model requests among events those that failed after they were sent, or have no end."""
+    lost: list[Lost] = []
+    going_on: dict[str, _Attempt] = {}
+    for event in events:
+        data, kind = event.data, event.kind
+        if kind == "model.requested" and going_on:
+            next(reversed(going_on.values())).was_sent = True
+        elif kind == "budget.reserved" and data["step"] in going_on:
+            going_on[data["step"]].held = data["amounts"]
+        elif data.get("op") == "model.request":
+            attempt = going_on.pop(data["step"], None)
+            if attempt is not None and kind == "step.started" and attempt.was_sent:  # another life was cut off in it
+                lost.append(Lost(attempt.model, Usage(), attempt.held))
+            if kind == "step.started":
+                going_on[data["step"]] = _Attempt(data["model"])
+            elif kind == "step.failed" and "usage" in data and attempt is not None:
+                usage = msgspec.convert(data["usage"], Usage)
+                lost.append(Lost(attempt.model, usage, data.get("held", {})))
+    return [*lost, *(Lost(each.model, Usage(), each.held) for each in going_on.values() if each.was_sent)]
+
+
+class _Attempt:
+    __slots__ = ("held", "model", "was_sent")
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.was_sent = False
+        self.held: dict[str, float] = {}

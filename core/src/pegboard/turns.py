@@ -459,15 +459,13 @@ class TurnBinding:
         Where nothing came of an answer nobody knows what a model did for it: what was reserved stands.
         """
         run, meter = self._run, self._meter
-        was_sent = self._failed.was_sent
-        self._failed = Attempt(was_sent, None)
         usage = self._failed.usage(error)
         if usage is not None and usage.total_tokens is None and meter is not None and _was_read(error):
             counted = (run.counting.request(request), meter.tokens)
             usage = Usage(*counted, requests=usage.requests, source="estimated")
         if reservation is not None:
             reservation.settle(await self._amounts_of(usage, request, reservation))
-            self._failed = Attempt(was_sent, usage, reservation.amounts)
+            self._failed = self._failed._replace(counted=usage, held=reservation.amounts)
 
     async def _amounts_of(
         self, usage: Usage | None, request: ModelRequest, reserved: Reservation

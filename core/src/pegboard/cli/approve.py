@@ -11,8 +11,9 @@ import json
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from pegboard.cli.contract import Output
 from pegboard.cli.render import escaped
@@ -92,6 +93,12 @@ class Approver:
         finally:
             os.close(waker)
             reading.add_done_callback(lambda _: os.close(wake))
+
+
+def name_to_allow(request: Mapping[str, Any] | None) -> str | None:
+    """What `--allow` takes for what was asked, by the data of its event; `None` where it takes nothing."""
+    verb = (request or {}).get("verb")
+    return {"tool.call": (request or {}).get("resource"), BUDGET: BUDGET}.get(str(verb))
 
 
 def covers(pattern: str, tool: str) -> bool:

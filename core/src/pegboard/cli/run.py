@@ -16,7 +16,7 @@ import msgspec
 
 from pegboard import config, shape
 from pegboard.cli import lives, signals, targets
-from pegboard.cli.approve import BUDGET, Approver, covers
+from pegboard.cli.approve import BUDGET, Approver, covers, name_to_allow
 from pegboard.cli.contract import Answer, Command, Number, Option, Output, WholeNumber, option
 from pegboard.cli.inputs import Commands, commands_for, inputs_for
 from pegboard.cli.interrupt import stoppable
@@ -38,6 +38,8 @@ from pegboard.runtime import Pegboard
 from pegboard.types import Agent, ResourceLimits, RunResult, StreamEvent
 from pegboard.types.options import RunOptions
 
+BUDGET_OPTIONS = {"tokens": "--budget-tokens", "cost_usd": "--budget-usd"}
+"""The option of a limit, by its unit."""
 GIVEN = "pegboard.given"
 """In the `meta` of the context: the `Given` of a command that knows the agent already."""
 AROUND = "pegboard.around"
@@ -240,7 +242,7 @@ def _hint_at_budget(result: RunResult, board: Pegboard) -> None:
     error = result.error
     if not isinstance(error, BudgetExceededError) or error.above or not board.durable:
         return
-    option = {"tokens": "--budget-tokens", "cost_usd": "--budget-usd"}.get(error.unit)
+    option = BUDGET_OPTIONS.get(error.unit)
     if option is not None and board.config.get(f"limits.{error.unit}") is None:
         error.hint = f"peg run --resume {result.run} {option} {2 * error.limit:g}"
 
@@ -393,8 +395,8 @@ def answer_of_run(
 
 def _hint_at_allow(result: RunResult, request: Mapping[str, Any] | None, *, durable: bool) -> None:
     """How this very tool is allowed, for this run where it can be gone on with."""
-    if isinstance(result.error, ApprovalNeededError) and request and request.get("verb") in ("tool.call", BUDGET):
-        tool = request["resource"] if request["verb"] == "tool.call" else BUDGET
+    tool = name_to_allow(request)
+    if isinstance(result.error, ApprovalNeededError) and tool is not None:
         result.error.hint = f"peg runs resume {result.run} --allow {tool}" if durable else f'peg run --allow {tool} "…"'
 
 

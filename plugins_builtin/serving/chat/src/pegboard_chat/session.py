@@ -12,11 +12,11 @@ from contextlib import aclosing
 
 import msgspec
 from pegboard.cli import signals
-from pegboard.cli.approve import BUDGET
+from pegboard.cli.approve import name_to_allow
 from pegboard.cli.contract import Answer, Output
 from pegboard.cli.interrupt import stoppable
 from pegboard.cli.models import listings_of
-from pegboard.cli.run import answer_of_run, followed, hint_at_switches
+from pegboard.cli.run import BUDGET_OPTIONS, answer_of_run, followed, hint_at_switches
 from pegboard.conversation import ConversationContext
 from pegboard.errors import (
     AgentError,
@@ -38,8 +38,6 @@ from pegboard_chat.room import Room, next_room, share_of
 from pegboard_chat.spending import Spending, Unit, held
 
 _RUN_ID_BYTES = 8
-_BUDGETS = {"tokens": "--budget-tokens", "cost_usd": "--budget-usd"}
-"""The option of a limit, by its unit."""
 _LOOKED_THROUGH = 10_000
 """Conversations among which a shortened id is looked for."""
 
@@ -144,18 +142,17 @@ class Chat:
 
     def _hint_at_allow(self, answer: Answer) -> None:
         """How what was asked for is allowed: in this conversation, and not in the run, which the chat does not know."""
-        request = answer.data.get("request")
-        if isinstance(answer.error, ApprovalNeededError) and request:
-            allowed = request["resource"] if request["verb"] == "tool.call" else BUDGET
+        allowed = name_to_allow(answer.data.get("request"))
+        if isinstance(answer.error, ApprovalNeededError) and allowed is not None:
             answer.error.hint = f"{self.way_on or 'peg chat'} --allow {allowed}"
 
     def _hint_at_budget(self, answer: Answer) -> None:
         """How a chat whose own budget is used up goes on; one of the settings or of the agent has a hint of its own."""
         error = answer.error
-        if not isinstance(error, BudgetExceededError) or error.unit not in _BUDGETS:
+        if not isinstance(error, BudgetExceededError) or error.unit not in BUDGET_OPTIONS:
             return
         if getattr(self._limits, error.unit) is not None:
-            again = f"{self.way_on or 'peg chat'} {_BUDGETS[error.unit]} …"
+            again = f"{self.way_on or 'peg chat'} {BUDGET_OPTIONS[error.unit]} …"
             error.hint = f"`/exit`, and `{again}` goes on with another budget"
 
     async def _say_room(self, result: RunResult) -> None:
